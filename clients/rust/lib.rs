@@ -1,0 +1,1 @@
+//! What a Rust application links: producer, group consumer, models and events.

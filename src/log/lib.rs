@@ -1,0 +1,1 @@
+//! Partitions: append, read, idempotent producers, offsets by time, retention.

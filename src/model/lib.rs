@@ -1,0 +1,1 @@
+//! Typed models with indexes, written together with their events.

@@ -1,0 +1,23 @@
+//! The ordered transactional map under everything Tidegate keeps.
+//!
+//! What it is: a [`Store`] begins transactions ([`Txn`]) over byte keys in lexicographic order, with snapshot
+//! isolation, optimistic conflicts and durable commits. Backends: embedded (one directory, nothing to install),
+//! in-memory (tests), and wrappers that make either of them fail on purpose. One conformance suite passes on all.
+//!
+//! What it refuses to do: it knows no topic, group or model; it never interprets a value.
+//!
+//! What always holds: a commit that was acknowledged is durable; a transaction sees one snapshot and its own
+//! writes; of two overlapping transactions that write one key, or of which one writes what the other guards, at
+//! most one commits.
+
+mod clock;
+mod error;
+mod range;
+mod txn;
+mod version;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{CommitError, CommitToken, ReadError};
+pub use range::{Direction, KeyRange, ScanLimit};
+pub use txn::{Committed, Outcome, Store, Txn};
+pub use version::Version;

@@ -1,0 +1,97 @@
+//! The two traits that a backend implements.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::{CommitError, CommitToken, Direction, KeyRange, ReadError, ScanLimit, Version};
+
+/// An ordered transactional map. Clones are handles on the same map.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// What [`begin`](Store::begin) gives.
+    type Txn: Txn;
+
+    /// Begins a transaction on a snapshot of everything that was committed before.
+    fn begin(&self) -> impl Future<Output = Result<Self::Txn, ReadError>> + Send;
+
+    /// Removes every key of `range` outside of any transaction, in bounded steps, durably when it returns. For ranges
+    /// that nobody writes any more (a dropped topic): snapshots that are still open may or may not see it.
+    fn delete_range(&self, range: KeyRange) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// Settles a commit that returned [`CommitError::Unknown`], by writing: after this answer the attempt can no
+    /// longer change from one to the other.
+    fn outcome(&self, token: &CommitToken) -> impl Future<Output = Result<Outcome, ReadError>> + Send;
+
+    /// What is *now* for deciding what is due: the wall clock (embedded) or the oracle's time plus monotonic elapsed
+    /// time (TiKV), in milliseconds since the Unix epoch.
+    fn now_ms(&self) -> i64;
+}
+
+/// One transaction: a snapshot, and writes that are kept back until [`commit`](Txn::commit). Dropping it rolls back.
+///
+/// Keys are 1 to 4,096 bytes long, values are not empty (TiKV reads an empty one as missing); a backend asserts both.
+pub trait Txn: Send + 'static {
+    /// The version of the snapshot. Every version that a later-begun transaction sees or gets is higher than those of
+    /// the commits that this snapshot contains.
+    fn start_version(&self) -> Version;
+
+    /// The value of a key, with the transaction's own writes seen.
+    fn get(&mut self, key: &[u8]) -> impl Future<Output = Result<Option<Bytes>, ReadError>> + Send;
+
+    /// The values of several keys, in their order.
+    fn get_many(
+        &mut self,
+        keys: &[Bytes],
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>, ReadError>> + Send;
+
+    /// The entries of a range up to a limit, with the transaction's own writes seen (but not what it has
+    /// [`put_versioned`](Txn::put_versioned), whose keys are not known yet).
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> impl Future<Output = Result<Vec<(Bytes, Bytes)>, ReadError>> + Send;
+
+    /// As [`scan`](Txn::scan) without the values, at most `count` keys.
+    fn scan_keys(
+        &mut self,
+        range: &KeyRange,
+        count: usize,
+        direction: Direction,
+    ) -> impl Future<Output = Result<Vec<Bytes>, ReadError>> + Send;
+
+    /// Writes a key.
+    fn put(&mut self, key: Bytes, value: Bytes);
+
+    /// Writes the key `prefix ++ version as 8 bytes big endian ++ suffix`, where the version is taken at commit, after
+    /// this transaction's last read and write: a transaction that begins after this one's commit gets a higher one.
+    /// The caller sees to it that no two of one transaction have the same prefix and suffix.
+    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes);
+
+    /// Removes a key; removing what is not there is fine (and conflicts as any write does).
+    fn delete(&mut self, key: Bytes);
+
+    /// Makes [`commit`](Txn::commit) fail with a conflict if a key that is only read here has changed since the
+    /// snapshot. Exclusive: two overlapping transactions that guard one key may conflict, so never guard what many share.
+    fn guard(&mut self, key: Bytes);
+
+    /// Makes the writes visible and durable, all or none. A transaction without writes and guards always succeeds.
+    fn commit(self) -> impl Future<Output = Result<Committed, CommitError>> + Send;
+}
+
+/// A commit that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The order version that keys of [`Txn::put_versioned`] carry; higher than the snapshot's.
+    pub version: Version,
+}
+
+/// What became of a commit whose answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied.
+    Applied,
+    /// It was not, and never will be.
+    NotApplied,
+}

@@ -1,0 +1,1 @@
+//! Proofs that cross crates: the main job with stock clients, crashes, benches.
