@@ -12,12 +12,18 @@
 
 mod clock;
 mod error;
+mod limits;
+mod memory;
+mod oracle;
 mod range;
 mod txn;
 mod version;
+mod write_set;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{CommitError, CommitToken, ReadError};
+pub use limits::TransactionLimits;
+pub use memory::{MemoryStore, MemoryTxn};
 pub use range::{Direction, KeyRange, ScanLimit};
 pub use txn::{Committed, Outcome, Store, Txn};
 pub use version::Version;
