@@ -1,0 +1,85 @@
+//! The log: one entry per record batch, by the offset of its last record, so that the batch that holds offset N is the
+//! first at or after N.
+
+use bytes::Bytes;
+
+use crate::field::{FieldReader, FieldWriter};
+use crate::order::after_prefix;
+use crate::{FormatError, Kind, Offset, OrderVersion, PartitionId, partition};
+
+const KIND: Kind = Kind::Log;
+const VERSION: u8 = 1;
+
+/// `p/{topic id}/{partition}/log/{last offset}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogKey {
+    /// The partition.
+    pub id: PartitionId,
+    /// The offset of the batch's last record.
+    pub last_offset: Offset,
+}
+
+impl LogKey {
+    /// The key's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        partition::write(KIND, self.id).i64(self.last_offset.0).finish()
+    }
+
+    /// # Errors
+    /// The bytes are not such a key.
+    pub fn decode(key: &[u8]) -> Result<Self, FormatError> {
+        let (mut reader, id) = partition::read(KIND, key)?;
+        let last_offset = Offset(reader.i64()?);
+        reader.finish()?;
+        Ok(Self { id, last_offset })
+    }
+
+    /// Every batch of a partition.
+    #[must_use]
+    pub fn range(id: PartitionId) -> (Bytes, Bytes) {
+        partition::write(KIND, id).range()
+    }
+
+    /// Every batch with a record at or after `from`.
+    #[must_use]
+    pub fn range_from(id: PartitionId, from: Offset) -> (Bytes, Bytes) {
+        let prefix = partition::write(KIND, id).finish();
+        (Self { id, last_offset: from }.encode(), after_prefix(&prefix))
+    }
+}
+
+/// A record batch, ready to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogValue {
+    /// A version from the transaction that appended it; never lower than that of the batch before.
+    pub append_version: OrderVersion,
+    /// The highest record timestamp of the partition so far, this batch included, in milliseconds.
+    pub max_timestamp_ms: i64,
+    /// The batch as Kafka sends it (RecordBatch, magic 2).
+    pub batch: Bytes,
+}
+
+impl LogValue {
+    /// The bytes in front of the batch.
+    pub const HEADER_BYTES: usize = 17;
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        FieldWriter::new(VERSION, Self::HEADER_BYTES + self.batch.len())
+            .u64(self.append_version.0)
+            .i64(self.max_timestamp_ms)
+            .raw(&self.batch)
+            .finish()
+    }
+
+    /// # Errors
+    /// The bytes are not such a value.
+    pub fn decode(value: Bytes) -> Result<Self, FormatError> {
+        let mut reader = FieldReader::new(KIND, VERSION, value)?;
+        let append_version = OrderVersion(reader.u64()?);
+        let max_timestamp_ms = reader.i64()?;
+        Ok(Self { append_version, max_timestamp_ms, batch: reader.rest() })
+    }
+}
