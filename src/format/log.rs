@@ -56,13 +56,16 @@ pub struct LogValue {
     pub append_version: OrderVersion,
     /// The highest record timestamp of the partition so far, this batch included, in milliseconds.
     pub max_timestamp_ms: i64,
+    /// The bytes of all batches ever appended to the partition, this one included: sizes of any stretch of the log
+    /// are differences, so that retention need not read what it removes.
+    pub end_bytes: u64,
     /// The batch as Kafka sends it (RecordBatch, magic 2).
     pub batch: Bytes,
 }
 
 impl LogValue {
     /// The bytes in front of the batch.
-    pub const HEADER_BYTES: usize = 17;
+    pub const HEADER_BYTES: usize = 25;
 
     /// The value's bytes.
     #[must_use]
@@ -70,6 +73,7 @@ impl LogValue {
         FieldWriter::new(VERSION, Self::HEADER_BYTES + self.batch.len())
             .u64(self.append_version.0)
             .i64(self.max_timestamp_ms)
+            .u64(self.end_bytes)
             .raw(&self.batch)
             .finish()
     }
@@ -80,6 +84,7 @@ impl LogValue {
         let mut reader = FieldReader::new(KIND, VERSION, value)?;
         let append_version = OrderVersion(reader.u64()?);
         let max_timestamp_ms = reader.i64()?;
-        Ok(Self { append_version, max_timestamp_ms, batch: reader.rest() })
+        let end_bytes = reader.u64()?;
+        Ok(Self { append_version, max_timestamp_ms, end_bytes, batch: reader.rest() })
     }
 }

@@ -44,6 +44,8 @@ pub struct PartitionState {
     pub epoch: OwnerEpoch,
     /// The bytes of the batches in the log.
     pub log_bytes: u64,
+    /// The bytes of all batches ever appended, those that are gone included.
+    pub appended_bytes: u64,
     /// The highest record timestamp so far, in milliseconds.
     pub max_timestamp_ms: i64,
     /// A random number from the last transaction that wrote this row: settles a commit whose answer was lost.
@@ -54,12 +56,13 @@ impl PartitionState {
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        FieldWriter::new(VERSION, 56)
+        FieldWriter::new(VERSION, 64)
             .i64(self.log_start.0)
             .i64(self.next_offset.0)
             .i32(self.owner.0)
             .i32(self.epoch.0)
             .u64(self.log_bytes)
+            .u64(self.appended_bytes)
             .i64(self.max_timestamp_ms)
             .u128(self.commit_token)
             .finish()
@@ -75,6 +78,7 @@ impl PartitionState {
             owner: BrokerId(reader.i32()?),
             epoch: OwnerEpoch(reader.i32()?),
             log_bytes: reader.u64()?,
+            appended_bytes: reader.u64()?,
             max_timestamp_ms: reader.i64()?,
             commit_token: reader.u128()?,
         };
