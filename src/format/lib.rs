@@ -11,7 +11,9 @@
 //! they become keys.
 
 mod broker;
+mod cluster;
 mod done;
+mod dropped_topic;
 mod error;
 mod event_type;
 mod event_value;
@@ -43,7 +45,9 @@ mod topic;
 mod user;
 
 pub use broker::{BrokerKey, BrokerValue};
+pub use cluster::{ClusterKey, ClusterValue};
 pub use done::DoneKey;
+pub use dropped_topic::{DroppedTopicKey, DroppedTopicValue};
 pub use error::{FormatError, NameError};
 pub use event_type::{EventTypeKey, EventTypeValue};
 pub use event_value::EventValue;

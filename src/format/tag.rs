@@ -33,12 +33,16 @@ kinds! {
     Broker = 0x02, None, "broker";
     /// A snapshot that garbage collection must leave alone.
     GcHold = 0x03, None, "gc-hold";
+    /// The cluster's id.
+    Cluster = 0x04, None, "cluster";
     /// A topic by name.
     Topic = 0x10, None, "topic";
     /// The topic that an event type belongs to.
     EventType = 0x11, None, "event-type";
     /// The next producer id that was not handed out.
     ProducerIdBlock = 0x12, None, "producer-id-block";
+    /// A topic whose data is being removed.
+    DroppedTopic = 0x13, None, "dropped-topic";
     /// A consumer group.
     Group = 0x20, None, "group";
     /// A member of a consumer group.
