@@ -10,8 +10,10 @@
 //! writes; of two overlapping transactions that write one key, or of which one writes what the other guards, at
 //! most one commits.
 
+mod any;
 mod clock;
 mod error;
+pub mod faulty;
 mod limits;
 mod memory;
 mod oracle;
@@ -20,8 +22,10 @@ mod txn;
 mod version;
 mod write_set;
 
+pub use any::{AnyStore, AnyTxn};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{CommitError, CommitToken, ReadError};
+pub use faulty::FaultyStore;
 pub use limits::TransactionLimits;
 pub use memory::{MemoryStore, MemoryTxn};
 pub use range::{Direction, KeyRange, ScanLimit};

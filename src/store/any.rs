@@ -1,0 +1,104 @@
+//! The backend that is chosen at run time.
+//!
+//! Async traits are not object-safe, so this is an enum that passes every call on. It adds nothing and keeps nothing.
+
+use bytes::Bytes;
+
+use crate::{
+    CommitError, CommitToken, Committed, Direction, KeyRange, MemoryStore, Outcome, ReadError, ScanLimit,
+    Store, Txn, Version,
+};
+
+macro_rules! backends {
+    ($($(#[$doc:meta])* $name:ident($store:ty),)*) => {
+        /// One of the backends.
+        #[derive(Clone)]
+        pub enum AnyStore { $($(#[$doc])* $name($store),)* }
+
+        /// A transaction of an [`AnyStore`].
+        pub enum AnyTxn { $($(#[$doc])* $name(<$store as Store>::Txn),)* }
+
+        $(impl From<$store> for AnyStore {
+            fn from(store: $store) -> Self {
+                Self::$name(store)
+            }
+        })*
+
+        impl Store for AnyStore {
+            type Txn = AnyTxn;
+
+            async fn begin(&self) -> Result<AnyTxn, ReadError> {
+                match self { $(Self::$name(store) => store.begin().await.map(AnyTxn::$name),)* }
+            }
+
+            async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
+                match self { $(Self::$name(store) => store.delete_range(range).await,)* }
+            }
+
+            async fn outcome(&self, token: &CommitToken) -> Result<Outcome, ReadError> {
+                match self { $(Self::$name(store) => store.outcome(token).await,)* }
+            }
+
+            fn now_ms(&self) -> i64 {
+                match self { $(Self::$name(store) => store.now_ms(),)* }
+            }
+        }
+
+        impl Txn for AnyTxn {
+            fn start_version(&self) -> Version {
+                match self { $(Self::$name(txn) => txn.start_version(),)* }
+            }
+
+            async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+                match self { $(Self::$name(txn) => txn.get(key).await,)* }
+            }
+
+            async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
+                match self { $(Self::$name(txn) => txn.get_many(keys).await,)* }
+            }
+
+            async fn scan(
+                &mut self,
+                range: &KeyRange,
+                limit: ScanLimit,
+                direction: Direction,
+            ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
+                match self { $(Self::$name(txn) => txn.scan(range, limit, direction).await,)* }
+            }
+
+            async fn scan_keys(
+                &mut self,
+                range: &KeyRange,
+                count: usize,
+                direction: Direction,
+            ) -> Result<Vec<Bytes>, ReadError> {
+                match self { $(Self::$name(txn) => txn.scan_keys(range, count, direction).await,)* }
+            }
+
+            fn put(&mut self, key: Bytes, value: Bytes) {
+                match self { $(Self::$name(txn) => txn.put(key, value),)* }
+            }
+
+            fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
+                match self { $(Self::$name(txn) => txn.put_versioned(prefix, suffix, value),)* }
+            }
+
+            fn delete(&mut self, key: Bytes) {
+                match self { $(Self::$name(txn) => txn.delete(key),)* }
+            }
+
+            fn guard(&mut self, key: Bytes) {
+                match self { $(Self::$name(txn) => txn.guard(key),)* }
+            }
+
+            async fn commit(self) -> Result<Committed, CommitError> {
+                match self { $(Self::$name(txn) => txn.commit().await,)* }
+            }
+        }
+    };
+}
+
+backends! {
+    /// In memory: gone when its last handle is.
+    Memory(MemoryStore),
+}
