@@ -1,0 +1,204 @@
+//! Publishing: events written in the caller's transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use tidegate_format::{EventValue, OutboxKey, PartitionId, PartitionIndex, TopicId};
+use tidegate_protocol::murmur2::partition_for_key;
+use tidegate_store::Txn;
+use uuid::Uuid;
+
+use crate::catalogue::{register_event_type, topic_of_event_type};
+use crate::{
+    EntryIds, Event, EventLimits, PublishError, TopicDefaults, cloudevents, ensure_topic, load_topic,
+    schedule,
+};
+
+/// What all publishers of a process share.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishSettings {
+    /// How large events may be.
+    pub limits: EventLimits,
+    /// What a topic gets that an event needs and that does not exist; none refuses such an event.
+    pub create_topics: Option<TopicDefaults>,
+}
+
+/// Where an event waits now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The partition whose log it will enter.
+    pub id: PartitionId,
+    /// When it may, in milliseconds since the Unix epoch; at commit if none.
+    pub due_ms: Option<i64>,
+}
+
+/// Publishes the events of one transaction: make one per transaction, and a new one when it runs again.
+///
+/// After the commit, hand [`touched`](Publisher::touched) to [`Wakeup::committed`](crate::Wakeup::committed).
+#[derive(Debug)]
+pub struct Publisher<'a> {
+    settings: &'a PublishSettings,
+    now_ms: i64,
+    random: Uuid,
+    entry_ids: EntryIds,
+    count: u32,
+    topics: BTreeMap<String, (TopicId, i32)>,
+    event_types: BTreeMap<String, String>,
+    touched: BTreeSet<PartitionId>,
+}
+
+impl<'a> Publisher<'a> {
+    /// The publisher of `txn`. `now_ms` is [`Store::now_ms`](tidegate_store::Store::now_ms); `random` is a random id,
+    /// fresh for each transaction.
+    #[must_use]
+    pub fn new(txn: &impl Txn, settings: &'a PublishSettings, now_ms: i64, random: Uuid) -> Self {
+        let (_, _, _, tail) = random.as_fields();
+        let nonce = u32::from_be_bytes([tail[4], tail[5], tail[6], tail[7]]);
+        Self {
+            settings,
+            now_ms,
+            random,
+            entry_ids: EntryIds::new(txn, nonce),
+            count: 0,
+            topics: BTreeMap::new(),
+            event_types: BTreeMap::new(),
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Writes an event into `txn`: it enters the log of its topic if the transaction commits, at its due time.
+    ///
+    /// Events of one transaction that are due at commit keep the order of these calls. The partition is Kafka's for
+    /// the key; events without a key share one partition per transaction and topic.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the event is not written then, and the transaction may go on unless rows failed to load.
+    pub async fn publish(&mut self, txn: &mut impl Txn, event: &Event) -> Result<Published, PublishError> {
+        let limits = self.settings.limits;
+        limits.check(event, self.now_ms)?;
+        let headers = cloudevents::encode_headers(event)?;
+        limits.check_size(event, &headers)?;
+        let (topic, partitions) = self.topic_of_event(txn, event).await?;
+        let id = PartitionId { topic, partition: self.partition_of(event.key.as_ref(), partitions) };
+        let due_ms = event.due_ms.filter(|due_ms| *due_ms > self.now_ms);
+        let value = EventValue {
+            schedule: event.schedule.clone().filter(|_| due_ms.is_some()),
+            timestamp_ms: due_ms,
+            key: event.key.clone(),
+            value: event.value.clone(),
+            headers,
+        };
+        if let Some(name) = &event.schedule {
+            self.touched.extend(schedule::cancel(txn, topic, name).await?);
+        }
+        match due_ms {
+            Some(due_ms) => schedule::put_timer(txn, id, due_ms, self.entry_ids.next_id(), &value),
+            None => {
+                txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(self.count), value.encode());
+                self.count = self.count.checked_add(1).expect("a transaction holds fewer than 2^32 events");
+            }
+        }
+        self.touched.insert(id);
+        Ok(Published { id, due_ms })
+    }
+
+    /// Cancels what waits under a schedule's name. False if nothing does: it was moved, cancelled or never there.
+    ///
+    /// # Errors
+    /// If rows cannot be loaded.
+    pub async fn cancel(
+        &mut self,
+        txn: &mut impl Txn,
+        topic: &str,
+        name: &str,
+    ) -> Result<bool, PublishError> {
+        let Some((topic, _)) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
+        let cancelled = schedule::cancel(txn, topic, name).await?;
+        self.touched.extend(cancelled);
+        Ok(cancelled.is_some())
+    }
+
+    /// Moves what waits under a schedule's name to another due time. False if nothing does.
+    ///
+    /// # Errors
+    /// [`PublishError::DueTooLate`], or if rows cannot be loaded.
+    pub async fn reschedule(
+        &mut self,
+        txn: &mut impl Txn,
+        topic: &str,
+        name: &str,
+        due_ms: i64,
+    ) -> Result<bool, PublishError> {
+        self.settings.limits.check_due(due_ms, self.now_ms)?;
+        let Some((topic, _)) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
+        let moved = schedule::reschedule(txn, topic, name, due_ms, self.entry_ids.next_id()).await?;
+        self.touched.extend(moved);
+        Ok(moved.is_some())
+    }
+
+    /// The partitions whose relay has something to look at once the transaction is committed, each once.
+    #[must_use]
+    pub fn touched(&self) -> Vec<PartitionId> {
+        self.touched.iter().copied().collect()
+    }
+
+    /// The topic that the catalogue gives an event's type; both come into being if the settings allow it.
+    async fn topic_of_event(
+        &mut self,
+        txn: &mut impl Txn,
+        event: &Event,
+    ) -> Result<(TopicId, i32), PublishError> {
+        let known = match self.event_types.get(&event.event_type) {
+            Some(topic) => Some(topic.clone()),
+            None => topic_of_event_type(txn, &event.event_type).await?,
+        };
+        let topic = known.as_deref().or(event.topic.as_deref()).unwrap_or(&event.event_type).to_owned();
+        let found = self.ensure_topic_by_name(txn, &topic).await?;
+        if known.is_none() {
+            register_event_type(txn, &event.event_type, &topic)?;
+        }
+        self.event_types.insert(event.event_type.clone(), topic);
+        Ok(found)
+    }
+
+    async fn ensure_topic_by_name(
+        &mut self,
+        txn: &mut impl Txn,
+        name: &str,
+    ) -> Result<(TopicId, i32), PublishError> {
+        if let Some(found) = self.topic_by_name(txn, name).await? {
+            return Ok(found);
+        }
+        let Some(defaults) = &self.settings.create_topics else {
+            return Err(PublishError::UnknownTopic { topic: name.to_owned() });
+        };
+        let new_id = TopicId(Uuid::new_v5(&self.random, name.as_bytes()));
+        let created = ensure_topic(txn, name, defaults, new_id).await?;
+        self.topics.insert(name.to_owned(), (created.id, created.partitions));
+        Ok((created.id, created.partitions))
+    }
+
+    async fn topic_by_name(
+        &mut self,
+        txn: &mut impl Txn,
+        name: &str,
+    ) -> Result<Option<(TopicId, i32)>, PublishError> {
+        if let Some(found) = self.topics.get(name) {
+            return Ok(Some(*found));
+        }
+        let Some(topic) = load_topic(txn, name).await? else { return Ok(None) };
+        self.topics.insert(name.to_owned(), (topic.id, topic.partitions));
+        Ok(Some((topic.id, topic.partitions)))
+    }
+
+    fn partition_of(&self, key: Option<&Bytes>, partitions: i32) -> PartitionIndex {
+        let partition = match key {
+            Some(key) => partition_for_key(key, partitions),
+            None => {
+                let spread = self.random.as_u128() % u128::from(partitions.unsigned_abs());
+                i32::try_from(spread).expect("a remainder is smaller than its divisor")
+            }
+        };
+        PartitionIndex(partition)
+    }
+}
