@@ -1,1 +1,16 @@
-//! Proofs that cross crates: the main job with stock clients, crashes, benches.
+//! What the proofs share: the real binary as a process that can be killed, stock clients that keep a ledger, and raw
+//! connections. The proofs themselves are in `proofs/`; `README.md` says which of them answers which promise.
+//!
+//! It looks at a broker only from outside: nothing here links the broker, its store or its formats. It refuses to wait by
+//! sleeping: it waits for a condition, and a deadline only fails a test that hangs.
+
+pub mod admin;
+pub mod broker;
+pub mod client_program;
+pub mod deadline;
+pub mod ledger;
+pub mod log_reader;
+pub mod member;
+pub mod producer;
+pub mod shared_ledger;
+pub mod wire;

@@ -1,0 +1,235 @@
+//! The broker as its users have it: the real binary, in a process of its own, on a data directory of its own.
+//!
+//! It refuses to look inside: what a test knows of a broker comes over its sockets, its first line and its exit code.
+//! Always: the process is gone when the [`Broker`] is dropped, and what it wrote on standard error is shown when the
+//! test fails.
+//!
+//! Two variables point the same tests at something else:
+//! - `TIDEGATE_TEST_BINARY`: another program with the same command line (`tests/kafka/serve` is Apache Kafka in that
+//!   disguise, which shows that the tests ask nothing that Kafka would not answer);
+//! - `TIDEGATE_TEST_BOOTSTRAP`: a broker that already runs, for the tests that neither kill nor restart it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::deadline::{Deadline, HANG_AFTER};
+
+/// A broker under test.
+#[derive(Debug)]
+pub struct Broker {
+    directory: TempDir,
+    process: Option<Child>,
+    bootstrap: String,
+    admin: Option<String>,
+    arguments: Vec<String>,
+    starts: u32,
+}
+
+impl Broker {
+    /// Starts a broker in a fresh directory on free ports and returns when it serves.
+    ///
+    /// # Panics
+    /// When the binary is not built, ends early or prints something else than where it serves.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Broker::start`], with more arguments for `tidegate serve`.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("tidegate-test-").tempdir().expect("a temporary directory");
+        let mut broker = Self {
+            directory,
+            process: None,
+            bootstrap: String::new(),
+            admin: None,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            starts: 0,
+        };
+        match std::env::var("TIDEGATE_TEST_BOOTSTRAP") {
+            Ok(bootstrap) => broker.bootstrap = bootstrap,
+            Err(_) => broker.spawn("127.0.0.1:0", "127.0.0.1:0"),
+        }
+        broker
+    }
+
+    /// `HOST:PORT` for `bootstrap.servers`; the same for the broker's whole life, restarts included.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// `HOST:PORT` of the admin HTTP port.
+    ///
+    /// # Panics
+    /// For a broker that this test did not start.
+    #[must_use]
+    pub fn admin(&self) -> &str {
+        self.admin.as_deref().expect("this broker's admin port is known only if the test started it")
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The process id while it runs.
+    ///
+    /// # Panics
+    /// For a broker that does not run or was not started by this test.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("the broker runs").id()
+    }
+
+    /// Whether the process is still there (always, for a broker that this test did not start).
+    ///
+    /// # Panics
+    /// When the operating system cannot tell.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_none_or(|process| process.try_wait().expect("the process can be asked").is_none())
+    }
+
+    /// Ends the process as a power cut of the process would: SIGKILL, nothing is flushed or said.
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("only a broker that this test started can be killed");
+        process.kill().expect("SIGKILL is delivered");
+        process.wait().expect("the killed process is reaped");
+    }
+
+    /// Asks the process to end (SIGTERM) and returns how it did.
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test, or one that does not end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("only a broker that this test started can be ended");
+        let id = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("SIGTERM is delivered");
+        let (done, ended) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            let status = process.wait().expect("the process is reaped");
+            // The receiver is gone only if the test has failed already.
+            let _ = done.send(status);
+        });
+        let status = ended.recv_timeout(HANG_AFTER).expect("the broker ends after SIGTERM");
+        waiter.join().expect("the waiting thread ends");
+        status
+    }
+
+    /// Starts it again on the same directory and the same ports.
+    ///
+    /// # Panics
+    /// As [`Broker::start`], or when it still runs.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "kill or terminate it first");
+        let (bootstrap, admin) = (self.bootstrap.clone(), self.admin().to_owned());
+        self.spawn(&bootstrap, &admin);
+    }
+
+    /// What all its processes have written on standard error, oldest first.
+    #[must_use]
+    pub fn standard_error(&self) -> String {
+        let read = |start| std::fs::read_to_string(self.standard_error_path(start)).unwrap_or_default();
+        (1..=self.starts).map(read).collect()
+    }
+
+    fn standard_error_path(&self, start: u32) -> PathBuf {
+        self.directory.path().join(format!("stderr.{start}.log"))
+    }
+
+    fn spawn(&mut self, listen: &str, admin: &str) {
+        self.starts += 1;
+        let standard_error =
+            File::create(self.standard_error_path(self.starts)).expect("a file for standard error");
+        let binary = binary();
+        let mut process = Command::new(&binary)
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(self.data_directory())
+            .args(["--listen", listen, "--admin", admin])
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(standard_error)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("cannot run {}: {error}; build it: cargo build -p tidegate-cli", binary.display())
+            });
+        let line = first_line(process.stdout.take().expect("standard output is piped"));
+        self.process = Some(process);
+        let Some(line) = line else {
+            panic!("the broker ended before it served:\n{}", self.standard_error());
+        };
+        self.bootstrap = address_after(&line, " Kafka on ");
+        self.admin = Some(address_after(&line, " admin on http://"));
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself; either way it is gone after this.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if thread::panicking() {
+            let log = self.standard_error();
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(60);
+            eprintln!("the broker's last lines on standard error:\n{}", lines[from..].join("\n"));
+        }
+    }
+}
+
+/// The program under test: beside the test executables, where `cargo build -p tidegate-cli` puts it.
+///
+/// # Panics
+/// When the test executable's own place is unknown.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("TIDEGATE_TEST_BINARY") {
+        return std::fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(path));
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test.parent().and_then(Path::parent).expect("tests lie in <target>/<profile>/deps");
+    profile.join(format!("tidegate{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Reads the first line and goes on reading behind the scenes, so that the process never blocks on a full pipe.
+fn first_line(output: impl Read + Send + 'static) -> Option<String> {
+    let (said, hear) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(output).lines();
+        let first = lines.next().and_then(Result::ok);
+        // The receiver is gone only if the test has failed already.
+        let _ = said.send(first);
+        lines.for_each(drop);
+    });
+    let deadline = Deadline::start();
+    hear.recv_timeout(deadline.remaining()).expect("the broker says that it serves")
+}
+
+fn address_after(line: &str, marker: &str) -> String {
+    let (_, rest) = line
+        .split_once(marker)
+        .unwrap_or_else(|| panic!("the broker's first line has no {marker:?}: {line}"));
+    rest.chars().take_while(|c| !c.is_whitespace() && *c != ',' && *c != '/').collect()
+}
