@@ -1,1 +1,23 @@
-//! The Kafka wire protocol as Tidegate speaks it: framing, record batches, the version table.
+//! The Kafka wire protocol as Tidegate speaks it: bytes in motion.
+//!
+//! - [`frame`]: the length-prefixed frame, request heads, requests and responses in and out of frames;
+//! - [`versions`]: the one table of the APIs and versions that are served;
+//! - [`batch`]: record batches v2: look at a header, check, split, patch, and encode and decode records;
+//! - [`murmur2`]: the hash by which every Kafka client picks the partition of a key;
+//! - [`error`]: Kafka's error codes, and which of them are worth another try.
+//!
+//! The message structs themselves are those of the `kafka-protocol` crate, re-exported as [`messages`].
+//!
+//! It refuses to do I/O, to know topics, logs or groups, and to read message formats before v2.
+//!
+//! What always holds: no input makes a function of this crate panic, and none makes it allocate more than a
+//! bound that the caller named or that is a constant here; every length is checked before it is allocated.
+
+pub mod batch;
+pub mod error;
+pub mod frame;
+pub mod murmur2;
+pub mod versions;
+
+pub use kafka_protocol::messages;
+pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};

@@ -1,0 +1,107 @@
+//! The one table of the APIs and versions that Tidegate serves.
+//!
+//! ApiVersions answers with it, dispatch checks against it, and nothing else lists versions. Each range is capped by
+//! what `kafka-protocol` encodes and decodes, which the compiler checks.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
+use kafka_protocol::protocol::{Message, Request};
+
+/// The versions of one API that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiRange {
+    /// The API.
+    pub key: ApiKey,
+    /// The oldest version.
+    pub min: i16,
+    /// The newest version.
+    pub max: i16,
+}
+
+/// The range, if `kafka-protocol` has all of it for both directions; it does not compile otherwise.
+const fn range<R: Request>(key: ApiKey, min: i16, max: i16) -> ApiRange {
+    assert!(key as i16 == R::KEY, "the key is that of the request");
+    assert!(min <= max);
+    assert!(
+        R::VERSIONS.min <= min && max <= R::VERSIONS.max,
+        "kafka-protocol has the request in these versions"
+    );
+    assert!(
+        <R::Response as Message>::VERSIONS.min <= min && max <= <R::Response as Message>::VERSIONS.max,
+        "kafka-protocol has the response in these versions"
+    );
+    ApiRange { key, min, max }
+}
+
+use kafka_protocol::messages as m;
+
+/// Every API that is served, by its key.
+pub const SERVED: &[ApiRange] = &[
+    range::<m::ProduceRequest>(ApiKey::Produce, 3, 13),
+    range::<m::FetchRequest>(ApiKey::Fetch, 4, 18),
+    // Kafka 4 has 11 too; kafka-protocol 0.18 ends at 10.
+    range::<m::ListOffsetsRequest>(ApiKey::ListOffsets, 1, 10),
+    range::<m::MetadataRequest>(ApiKey::Metadata, 0, 13),
+    range::<m::OffsetCommitRequest>(ApiKey::OffsetCommit, 2, 9),
+    range::<m::OffsetFetchRequest>(ApiKey::OffsetFetch, 1, 9),
+    range::<m::FindCoordinatorRequest>(ApiKey::FindCoordinator, 0, 6),
+    range::<m::JoinGroupRequest>(ApiKey::JoinGroup, 0, 9),
+    range::<m::HeartbeatRequest>(ApiKey::Heartbeat, 0, 4),
+    range::<m::LeaveGroupRequest>(ApiKey::LeaveGroup, 0, 5),
+    range::<m::SyncGroupRequest>(ApiKey::SyncGroup, 0, 5),
+    range::<m::DescribeGroupsRequest>(ApiKey::DescribeGroups, 0, 6),
+    range::<m::ListGroupsRequest>(ApiKey::ListGroups, 0, 5),
+    range::<m::ApiVersionsRequest>(ApiKey::ApiVersions, 0, 4),
+    range::<m::CreateTopicsRequest>(ApiKey::CreateTopics, 2, 7),
+    range::<m::DeleteTopicsRequest>(ApiKey::DeleteTopics, 1, 6),
+    range::<m::DeleteRecordsRequest>(ApiKey::DeleteRecords, 0, 2),
+    range::<m::InitProducerIdRequest>(ApiKey::InitProducerId, 0, 5),
+    range::<m::OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    range::<m::DescribeConfigsRequest>(ApiKey::DescribeConfigs, 1, 4),
+    range::<m::AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 2),
+    // Kafka 4 has 5 too; kafka-protocol 0.18 ends at 4.
+    range::<m::DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1, 4),
+    range::<m::CreatePartitionsRequest>(ApiKey::CreatePartitions, 0, 3),
+    range::<m::DeleteGroupsRequest>(ApiKey::DeleteGroups, 0, 2),
+    range::<m::IncrementalAlterConfigsRequest>(ApiKey::IncrementalAlterConfigs, 0, 1),
+    range::<m::OffsetDeleteRequest>(ApiKey::OffsetDelete, 0, 0),
+    range::<m::DescribeClusterRequest>(ApiKey::DescribeCluster, 0, 2),
+];
+
+/// The versions of the API with this key on the wire that are served; `None` if it is not.
+#[must_use]
+pub fn served(api_key: i16) -> Option<&'static ApiRange> {
+    SERVED.iter().find(|range| range.key as i16 == api_key)
+}
+
+/// Whether this version of this API is served.
+#[must_use]
+pub fn is_served(api_key: i16, api_version: i16) -> bool {
+    served(api_key).is_some_and(|range| (range.min..=range.max).contains(&api_version))
+}
+
+/// The body of a good answer to ApiVersions.
+#[must_use]
+pub fn api_versions_response() -> ApiVersionsResponse {
+    ApiVersionsResponse::default().with_api_keys(SERVED.iter().map(wire).collect())
+}
+
+/// The body, to be encoded in version 0, of the answer to an ApiVersions request of a version that is not served:
+/// error 35 and ApiVersions' own range, so that the client asks again in one that is.
+///
+/// Source: KIP-511, and Kafka's `ApiVersionsRequest.getErrorResponse`.
+#[must_use]
+pub fn unsupported_api_versions_response() -> ApiVersionsResponse {
+    let own = SERVED.iter().filter(|range| range.key == ApiKey::ApiVersions).map(wire).collect();
+    ApiVersionsResponse::default()
+        .with_error_code(ResponseError::UnsupportedVersion.code())
+        .with_api_keys(own)
+}
+
+fn wire(range: &ApiRange) -> ApiVersion {
+    ApiVersion::default()
+        .with_api_key(range.key as i16)
+        .with_min_version(range.min)
+        .with_max_version(range.max)
+}
