@@ -86,3 +86,10 @@ pub use user::UserKey;
 
 /// The value of a key that says all by being there.
 pub const MARKER: bytes::Bytes = bytes::Bytes::from_static(&[1]);
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod strategies;

@@ -36,6 +36,12 @@ impl OffsetKey {
         Ok(Self { group, id: PartitionId { topic, partition } })
     }
 
+    /// Every offset of every group, by group.
+    #[must_use]
+    pub fn all() -> (Bytes, Bytes) {
+        KeyWriter::new(KIND).range()
+    }
+
     /// Every offset of a group.
     #[must_use]
     pub fn range(group: &str) -> (Bytes, Bytes) {
