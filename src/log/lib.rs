@@ -1,1 +1,28 @@
 //! Partitions: append, read, idempotent producers, offsets by time, retention.
+//!
+//! What it is: what a partition's owner does with its log, in transactions of the store. [`AdmittedBatch`] checks what
+//! a producer sent, [`Appender`] writes it within a caller's transaction, [`read`] gives it to consumers,
+//! [`find_by_timestamp`] and [`epoch_end_offset`] look offsets up, [`delete_records`] and [`retain`] move the log's
+//! start on, [`TailCache`] keeps the newest batches in memory.
+//!
+//! What it refuses to do: batches are opaque here. Their header is read and their checksum proved, but nothing is
+//! decompressed, except one batch at a time where an offset is asked by time. It knows no topic configuration, no
+//! clock and no task: rules, limits and times are arguments.
+//!
+//! What always holds: an owner that was fenced commits nothing any more ([`take_ownership`]); offsets have no gaps;
+//! what is below the log's start is never read again; an idempotent producer's batch is appended once, also across a
+//! restart.
+
+mod admission;
+mod append;
+mod error;
+mod ownership;
+mod sequence;
+mod settle;
+
+pub use admission::{AdmittedBatch, BatchRules};
+pub use append::{Appended, Appender, Appends, LogEntry, UNKNOWN_OFFSET};
+pub use error::{AppendError, BatchRejection, LogError, OffsetError, SequenceError, WriteError};
+pub use ownership::{NO_TIMESTAMP_MS, Ownership, drop_partition, empty_state, load_state, take_ownership};
+pub use sequence::SequenceRange;
+pub use settle::{commit_settled, settle};
