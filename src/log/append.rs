@@ -77,7 +77,8 @@ pub struct Appender {
     entries: Vec<LogEntry>,
 }
 
-#[derive(Debug, Default)]
+/// A producer's row, as it was read or as it will be written.
+#[derive(Debug)]
 struct Producer {
     value: Option<ProducerValue>,
     changed: bool,
@@ -188,7 +189,11 @@ impl Appender {
         range: &SequenceRange,
         batch: &AdmittedBatch,
     ) -> Result<Option<Appended>, AppendError> {
-        let known = self.load_producer(txn, range.producer, batch.admitted_at_ms).await?;
+        if !self.producers.contains_key(&range.producer) {
+            self.load_producer(txn, range.producer).await?;
+        }
+        let known = self.producers.get(&range.producer).and_then(|producer| producer.value.as_ref());
+        let known = known.filter(|known| !self.has_expired(known, batch.admitted_at_ms));
         match sequence::judge(known, range)? {
             Relation::Next => Ok(None),
             Relation::Repeat(first) => Ok(Some(Appended {
@@ -199,20 +204,16 @@ impl Appender {
         }
     }
 
-    async fn load_producer(
-        &mut self,
-        txn: &mut impl Txn,
-        producer: ProducerId,
-        now_ms: i64,
-    ) -> Result<Option<&ProducerValue>, LogError> {
+    async fn load_producer(&mut self, txn: &mut impl Txn, producer: ProducerId) -> Result<(), LogError> {
         let id = self.ownership.id;
-        if !self.producers.contains_key(&producer) {
-            let row = txn.get(&ProducerKey { id, producer }.encode()).await?;
-            let value = row.map(ProducerValue::decode).transpose().map_err(LogError::row(id))?;
-            self.producers.insert(producer, Producer { value, changed: false });
-        }
-        let known = self.producers.get(&producer).and_then(|producer| producer.value.as_ref());
-        Ok(known.filter(|known| !sequence::has_expired(known, now_ms, self.producer_id_expiration_ms)))
+        let row = txn.get(&ProducerKey { id, producer }.encode()).await?;
+        let value = row.map(ProducerValue::decode).transpose().map_err(LogError::row(id))?;
+        self.producers.insert(producer, Producer { value, changed: false });
+        Ok(())
+    }
+
+    fn has_expired(&self, known: &ProducerValue, now_ms: i64) -> bool {
+        sequence::has_expired(known, now_ms, self.producer_id_expiration_ms)
     }
 
     fn record(&mut self, range: &SequenceRange, base_offset: Offset, append_time_ms: i64) {
@@ -228,8 +229,8 @@ impl Appender {
             base_offset,
             append_time_ms,
         };
-        producer.value = Some(sequence::record(known, range, batch, self.append_version));
-        producer.changed = true;
+        let value = Some(sequence::record(known, range, batch, self.append_version));
+        self.producers.insert(range.producer, Producer { value, changed: true });
     }
 
     /// Writes one batch at the end of the log. This is the only copy of its bytes on their way into the store.

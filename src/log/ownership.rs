@@ -7,6 +7,7 @@
 use tidegate_format::{
     BrokerId, Offset, OwnerEpoch, PartitionId, PartitionState, PartitionStateKey, partition_range,
 };
+use tidegate_protocol::batch::NO_TIMESTAMP;
 use tidegate_store::{CommitError, KeyRange, Store, Txn};
 
 use crate::settle::commit_settled;
@@ -14,9 +15,6 @@ use crate::{LogError, WriteError};
 
 /// How often taking a partition over is tried while others write its state row.
 const TAKE_ATTEMPTS: usize = 16;
-
-/// Timestamp of a partition without any: Kafka's NO_TIMESTAMP.
-pub const NO_TIMESTAMP_MS: i64 = -1;
 
 /// The right to write one partition, for as long as nobody takes it over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +64,7 @@ pub fn empty_state(broker: BrokerId) -> PartitionState {
         epoch: OwnerEpoch(0),
         log_bytes: 0,
         appended_bytes: 0,
-        max_timestamp_ms: NO_TIMESTAMP_MS,
+        max_timestamp_ms: NO_TIMESTAMP,
         commit_token: 0,
     }
 }

@@ -1,0 +1,198 @@
+//! Offsets by time and by epoch: what ListOffsets and OffsetForLeaderEpoch ask.
+//!
+//! The log's values carry the running maximum timestamp, so the first batch that reaches a time is found by binary
+//! search, and only that one is decoded. Where the maximum came from a record that is gone, the batches after it are
+//! looked at one by one.
+
+use bytes::Bytes;
+use tidegate_format::{Offset, OwnerEpoch, PartitionId};
+use tidegate_protocol::batch::{self, BatchError, BatchHeader, Compression, NO_TIMESTAMP, TimestampType};
+use tidegate_store::{ScanLimit, Txn};
+
+use crate::LogError;
+use crate::read::state_or_empty;
+use crate::search::{self, StoredBatch};
+
+/// How much of the log is read at a time where batches are looked at one by one.
+const WALK_PAGE: ScanLimit = ScanLimit { count: 256, value_bytes: 4 << 20 };
+
+/// A record's place and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimestampedOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// Its timestamp, in milliseconds since the Unix epoch.
+    pub timestamp_ms: i64,
+    /// The leader epoch of its batch.
+    pub leader_epoch: i32,
+}
+
+/// The first record with a timestamp at or after `target_ms`; none if there is no such record.
+///
+/// The one batch that is decoded takes at most `decompressed_max_bytes`. If it takes more or its records are damaged,
+/// the answer is its first offset: a consumer may then see earlier records, but misses none.
+///
+/// # Errors
+/// If the store fails or a row does not decode.
+pub async fn find_by_timestamp(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    target_ms: i64,
+    decompressed_max_bytes: usize,
+) -> Result<Option<TimestampedOffset>, LogError> {
+    let state = state_or_empty(txn, id).await?;
+    let reaches = |batch: &StoredBatch| batch.value.max_timestamp_ms >= target_ms;
+    let first = search::first_where(txn, id, state.log_start, state.next_offset, reaches).await?;
+    let Some(first) = first else { return Ok(None) };
+    let mut from = first.last_offset.plus(1);
+    if first.header.max_timestamp >= target_ms
+        && let Some(found) = first_in_batch(first, target_ms, state.log_start, decompressed_max_bytes).await
+    {
+        return Ok(Some(found));
+    }
+    while from < state.next_offset {
+        let page = search::scan(txn, id, from, WALK_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        from = last.last_offset.plus(1);
+        for stored in page.into_iter().filter(|stored| stored.header.max_timestamp >= target_ms) {
+            if let Some(found) =
+                first_in_batch(stored, target_ms, state.log_start, decompressed_max_bytes).await
+            {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The first of the records with the highest timestamp; none if no record has one.
+///
+/// # Errors
+/// As [`find_by_timestamp`], also about what is not decoded.
+pub async fn find_max_timestamp(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    decompressed_max_bytes: usize,
+) -> Result<Option<TimestampedOffset>, LogError> {
+    let state = state_or_empty(txn, id).await?;
+    let max_ms = state.max_timestamp_ms;
+    let reaches = |batch: &StoredBatch| batch.value.max_timestamp_ms >= max_ms;
+    let first = search::first_where(txn, id, state.log_start, state.next_offset, reaches).await?;
+    let best = match first {
+        Some(batch) if batch.header.max_timestamp == max_ms => Some(batch),
+        Some(_) => walk_to_max(txn, id, state.log_start, state.next_offset).await?,
+        None => None,
+    };
+    let Some(best) = best.filter(|batch| batch.header.max_timestamp > NO_TIMESTAMP) else { return Ok(None) };
+    let target_ms = best.header.max_timestamp;
+    Ok(first_in_batch(best, target_ms, state.log_start, decompressed_max_bytes).await)
+}
+
+/// The first batch with the highest timestamp of those that are still there.
+async fn walk_to_max(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    mut from: Offset,
+    to: Offset,
+) -> Result<Option<StoredBatch>, LogError> {
+    let mut best: Option<StoredBatch> = None;
+    while from < to {
+        let page = search::scan(txn, id, from, WALK_PAGE).await?;
+        let Some(last) = page.last() else { break };
+        from = last.last_offset.plus(1);
+        for stored in page {
+            if best.as_ref().is_none_or(|best| stored.header.max_timestamp > best.header.max_timestamp) {
+                best = Some(stored);
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// The first record of a batch at or after a time and an offset.
+async fn first_in_batch(
+    stored: StoredBatch,
+    target_ms: i64,
+    log_start: Offset,
+    decompressed_max_bytes: usize,
+) -> Option<TimestampedOffset> {
+    let header = stored.header;
+    let found = |offset, timestamp_ms| TimestampedOffset {
+        offset,
+        timestamp_ms,
+        leader_epoch: header.partition_leader_epoch,
+    };
+    let first_offset = stored.base_offset.max(log_start);
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        return Some(found(first_offset, header.max_timestamp));
+    }
+    match first_record(header, stored.value.batch, target_ms, first_offset, decompressed_max_bytes).await {
+        Ok(record) => record.map(|(offset, timestamp_ms)| found(offset, timestamp_ms)),
+        Err(error) => {
+            tracing::warn!(base_offset = %stored.base_offset, %error, "a batch cannot be looked into by time");
+            Some(found(first_offset, header.max_timestamp))
+        }
+    }
+}
+
+/// The first record at or after a time and an offset, decoded away from the tasks that serve others if that takes long.
+async fn first_record(
+    header: BatchHeader,
+    batch: Bytes,
+    target_ms: i64,
+    first_offset: Offset,
+    decompressed_max_bytes: usize,
+) -> Result<Option<(Offset, i64)>, BatchError> {
+    let decode = move || -> Result<_, BatchError> {
+        for record in batch::records(&batch, decompressed_max_bytes)? {
+            let record = record?;
+            let offset = Offset(header.base_offset.saturating_add(i64::from(record.offset_delta)));
+            if offset >= first_offset && record.timestamp_ms >= target_ms {
+                return Ok(Some((offset, record.timestamp_ms)));
+            }
+        }
+        Ok(None)
+    };
+    if header.compression()? == Compression::None {
+        return decode();
+    }
+    match tokio::task::spawn_blocking(decode).await {
+        Ok(found) => found,
+        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+    }
+}
+
+/// Where an epoch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// The largest epoch at or below the one asked for.
+    pub epoch: OwnerEpoch,
+    /// The first offset of a later epoch; the end of the log if there is none.
+    pub end_offset: Offset,
+}
+
+/// Where the records of an epoch end (KIP-101, Kafka's `LeaderEpochFileCache.endOffsetFor`): a consumer that has read
+/// further in that epoch than this has read what was never committed. None if the epoch is later than the owner's.
+///
+/// # Errors
+/// If the store fails or a row does not decode.
+pub async fn epoch_end_offset(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    asked: OwnerEpoch,
+) -> Result<Option<EpochEnd>, LogError> {
+    let state = state_or_empty(txn, id).await?;
+    if asked > state.epoch || asked.0 < 0 {
+        return Ok(None);
+    }
+    if asked == state.epoch {
+        return Ok(Some(EpochEnd { epoch: asked, end_offset: state.next_offset }));
+    }
+    let is_later = |batch: &StoredBatch| batch.header.partition_leader_epoch > asked.0;
+    let later = search::first_where(txn, id, state.log_start, state.next_offset, is_later).await?;
+    let end_offset = later.map_or(state.next_offset, |batch| batch.base_offset.max(state.log_start));
+    let before = search::batch_before(txn, id, end_offset).await?;
+    let before = before.filter(|batch| batch.last_offset >= state.log_start);
+    let epoch = before.map_or(asked, |batch| OwnerEpoch(batch.header.partition_leader_epoch));
+    Ok(Some(EpochEnd { epoch, end_offset }))
+}
