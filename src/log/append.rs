@@ -217,12 +217,8 @@ impl Appender {
     }
 
     fn record(&mut self, range: &SequenceRange, base_offset: Offset, append_time_ms: i64) {
-        let expiration_ms = self.producer_id_expiration_ms;
-        let producer = self.producers.entry(range.producer).or_default();
-        let known = producer
-            .value
-            .take()
-            .filter(|known| !sequence::has_expired(known, append_time_ms, expiration_ms));
+        let known = self.producers.remove(&range.producer).and_then(|producer| producer.value);
+        let known = known.filter(|known| !self.has_expired(known, append_time_ms));
         let batch = ProducerBatch {
             first_sequence: range.first,
             last_sequence: range.last,
