@@ -1,1 +1,24 @@
 //! The shell: sockets, tasks, clock, configuration, metrics, admin HTTP.
+//!
+//! What it is: the one crate that puts the others together. [`RunningBroker::start`] takes settings and a store and
+//! serves Kafka clients until it is told to stop. What it refuses to do: it decides nothing about records, groups or
+//! schedules that a crate below it could decide. What always holds: a reply leaves only after what it says is durable.
+
+mod admin;
+mod advertised;
+mod broker;
+mod cluster;
+mod dispatch;
+mod handler;
+mod metrics;
+mod net;
+mod running;
+pub mod settings;
+mod topics;
+
+pub use advertised::{Advertised, AdvertisedError};
+pub(crate) use broker::Broker;
+pub use running::{RunningBroker, StartError};
+
+/// The store that a broker runs on, chosen at run time.
+pub type BrokerStore = tidegate_store::AnyStore;

@@ -1,3 +1,59 @@
-//! The command `tidegate`.
+//! The command `tidegate`: serves a broker, and asks one that runs.
+//!
+//! Refuses to do more than read its arguments, call the crates below and print: what it prints on standard output is
+//! meant for pipes, everything else goes to standard error.
 
-fn main() {}
+mod logging;
+mod serve;
+mod settings_flags;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+const ABOUT: &str = "A Kafka-style broker with the outbox first";
+const LONG_ABOUT: &str = "\
+A broker that speaks the Kafka protocol, keeps everything in one transactional store and puts the outbox first: \
+models and their events are written in one transaction, and the broker delivers the events to consumer groups, now or \
+when they are due.
+
+Try it:
+  tidegate demo                     plays flights through a broker of its own and checks what arrives
+  tidegate serve                    serves Kafka clients on 127.0.0.1:9092
+  tidegate topic create flights --partitions 3
+  tidegate group list";
+
+fn command() -> Command {
+    Command::new("tidegate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve::command())
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    match run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidegate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (name, arguments) = matches.subcommand().expect("clap requires a subcommand");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        match name {
+            "serve" => serve::run(arguments).await,
+            other => unreachable!("clap knows no subcommand {other}"),
+        }
+    });
+    // Whatever still reads a file in the background must not hold the process up.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,59 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use tidegate_format::PartitionId;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::group_host::GroupHosts;
+use crate::partition_host::PartitionHosts;
+use crate::settings::Settings;
+use crate::topics::{Catalogue, Topic, TopicError};
+use crate::{Advertised, BrokerStore};
+
+/// One broker.
+pub(crate) struct Broker {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: BrokerStore,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) partitions: PartitionHosts<BrokerStore>,
+    pub(crate) groups: GroupHosts<BrokerStore>,
+    /// The cluster's id as Kafka's clients show it.
+    pub(crate) cluster_id: String,
+    pub(crate) advertised: Advertised,
+    /// Cancelled once the broker is told to stop.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The volume that the store's directory is on.
+pub(crate) struct DiskSpace {
+    pub(crate) total_bytes: u64,
+    pub(crate) usable_bytes: u64,
+}
+
+impl Broker {
+    /// Drops a topic: its name is free when this returns; its data goes in the background.
+    pub(crate) async fn drop_topic(self: &Arc<Self>, name: &str) -> Result<Arc<Topic>, TopicError> {
+        let topic = self.catalogue.drop_topic(name).await?;
+        let partitions: Vec<PartitionId> = topic.partition_ids().collect();
+        self.partitions.close(&partitions).await;
+        self.groups.forget_topic(topic.id).await;
+        let (broker, dropped) = (self.clone(), topic.clone());
+        tokio::spawn(async move {
+            if let Err(error) = broker.catalogue.remove_data(dropped.id, dropped.partitions).await {
+                warn!(topic = dropped.name, %error, "a dropped topic's data is removed at the next start");
+            }
+        });
+        Ok(topic)
+    }
+
+    /// The space on the volume of the embedded store; None if it cannot be told.
+    pub(crate) fn disk_space(&self) -> Option<DiskSpace> {
+        let stat = rustix::fs::statvfs(&self.settings.data_dir).ok()?;
+        Some(DiskSpace {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            usable_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}

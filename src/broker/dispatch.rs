@@ -1,0 +1,168 @@
+//! One table: API key to handler. Decodes a request, begins it, encodes its answer.
+//!
+//! Refuses what the version table does not list. What always holds: a request is *begun* (everything whose order
+//! matters has happened) before the next of its connection is looked at; its answer may come later.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tidegate_protocol::frame::{FrameError, RequestHead, decode_request, encode_response};
+use tidegate_protocol::messages::ApiKey;
+use tidegate_protocol::{Encodable, HeaderVersion, versions};
+
+use crate::Broker;
+use crate::handler;
+use crate::metrics::{ErrorCodes, record_request};
+
+/// What a connection has told of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    /// Its address, without the port, as Kafka's tools show it: `/127.0.0.1`.
+    pub(crate) client_host: String,
+}
+
+impl Session {
+    pub(crate) fn new(peer: SocketAddr) -> Self {
+        Self { client_host: format!("/{}", peer.ip()) }
+    }
+}
+
+/// Who asks, in which version.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The version of the request, within what the version table lists.
+    pub(crate) version: i16,
+    /// The client's name for itself; empty if it gave none.
+    pub(crate) client_id: String,
+    /// Where it calls from, as Kafka's tools show it.
+    pub(crate) client_host: String,
+}
+
+/// What a handler gives back once the request is begun.
+pub(crate) enum Answer<R> {
+    /// The answer is there.
+    Now(R),
+    /// The answer comes when something has happened (a commit, new records, the others of a group).
+    Later(BoxFuture<'static, R>),
+    /// The client wants none (produce with acks = 0).
+    Nothing,
+}
+
+/// Why a connection cannot go on: what it sent is no request that an error code could answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("API key {api_key} is not served")]
+    UnknownApi { api_key: i16 },
+    #[error("{api:?} is not served in version {version}")]
+    UnknownVersion { api: ApiKey, version: i16 },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// A request that was begun.
+pub(crate) enum Begun {
+    Ready(Option<Bytes>),
+    Waiting(BoxFuture<'static, Result<Option<Bytes>, RequestError>>),
+}
+
+impl Begun {
+    /// Whether the answer is there already.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// The framed answer, if the client wants one.
+    pub(crate) async fn answer(self) -> Result<Option<Bytes>, RequestError> {
+        match self {
+            Self::Ready(answer) => Ok(answer),
+            Self::Waiting(answer) => answer.await,
+        }
+    }
+}
+
+/// What every answer needs from its request.
+#[derive(Clone, Copy)]
+struct Envelope {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    begun: Instant,
+}
+
+/// Begins one request.
+///
+/// # Errors
+/// If the connection cannot go on.
+pub(crate) async fn begin(
+    broker: &Arc<Broker>,
+    session: &Session,
+    request: Bytes,
+) -> Result<Begun, RequestError> {
+    let begun = Instant::now();
+    let head = RequestHead::decode(request)?;
+    let served = versions::served(head.api_key).ok_or(RequestError::UnknownApi { api_key: head.api_key })?;
+    let envelope =
+        Envelope { api: served.key, version: head.api_version, correlation_id: head.correlation_id, begun };
+    if !versions::is_served(head.api_key, head.api_version) {
+        if envelope.api == ApiKey::ApiVersions {
+            let answer = Answer::Now(versions::unsupported_api_versions_response());
+            return finish(Envelope { version: 0, ..envelope }, answer);
+        }
+        return Err(RequestError::UnknownVersion { api: envelope.api, version: envelope.version });
+    }
+    let caller = Caller {
+        version: envelope.version,
+        client_id: head.client_id.map(|id| id.to_string()).unwrap_or_default(),
+        client_host: session.client_host.clone(),
+    };
+    macro_rules! handle {
+        ($($api:ident => $handler:ident,)*) => {
+            match envelope.api {
+                $( ApiKey::$api => {
+                    let request = decode_request(envelope.version, head.body)?;
+                    finish(envelope, handler::$handler::handle(broker, &caller, request).await)
+                } )*
+                other => Err(RequestError::UnknownApi { api_key: other as i16 }),
+            }
+        };
+    }
+    handle! {
+        ApiVersions => api_versions,
+        Metadata => metadata,
+        DescribeCluster => describe_cluster,
+        CreateTopics => create_topics,
+        DeleteTopics => delete_topics,
+        CreatePartitions => create_partitions,
+        DescribeConfigs => describe_configs,
+        AlterConfigs => alter_configs,
+        IncrementalAlterConfigs => incremental_alter_configs,
+        DescribeLogDirs => describe_log_dirs,
+    }
+}
+
+/// Turns a handler's answer into one that can be sent.
+fn finish<R>(envelope: Envelope, answer: Answer<R>) -> Result<Begun, RequestError>
+where
+    R: Encodable + HeaderVersion + ErrorCodes + Send + 'static,
+{
+    Ok(match answer {
+        Answer::Now(response) => Begun::Ready(Some(encode(envelope, &response)?)),
+        Answer::Later(response) => {
+            Begun::Waiting(Box::pin(async move { encode(envelope, &response.await).map(Some) }))
+        }
+        Answer::Nothing => Begun::Ready(None),
+    })
+}
+
+/// Encodes an answer as a frame, and counts it.
+fn encode<R>(envelope: Envelope, response: &R) -> Result<Bytes, RequestError>
+where
+    R: Encodable + HeaderVersion + ErrorCodes,
+{
+    let frame = encode_response(envelope.api, envelope.version, envelope.correlation_id, response)?;
+    record_request(envelope.api, envelope.begun.elapsed(), response);
+    Ok(frame)
+}

@@ -1,0 +1,47 @@
+//! One file per API, named like it. Each opens with the versions it speaks and what differs between them.
+//!
+//! A handler is `handle(broker, caller, request) -> Answer<Response>`: it returns once everything is begun whose order
+//! matters among the requests of one connection, and hands back a future for what takes its time. It refuses with the
+//! protocol's own error codes and never ends a connection.
+
+pub(crate) mod alter_configs;
+pub(crate) mod api_versions;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_log_dirs;
+pub(crate) mod incremental_alter_configs;
+pub(crate) mod metadata;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+
+use crate::topics::TopicError;
+
+/// Bits of "authorized operations" when nobody asked for them.
+pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+/// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS on a topic: everything that Kafka
+/// knows there, as there is no authorization.
+pub(crate) const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+/// CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE on the cluster.
+pub(crate) const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// Kafka's number for "topic" among configuration resources.
+pub(crate) const RESOURCE_TOPIC: i8 = 2;
+/// Kafka's number for "broker" among configuration resources.
+pub(crate) const RESOURCE_BROKER: i8 = 4;
+
+/// The error code and message of a topic change that was refused.
+pub(crate) fn topic_error(error: &TopicError) -> (i16, Option<StrBytes>) {
+    let code = match error {
+        TopicError::Exists { .. } => ResponseError::TopicAlreadyExists,
+        TopicError::Unknown { .. } => ResponseError::UnknownTopicOrPartition,
+        TopicError::InvalidName { .. } => ResponseError::InvalidTopicException,
+        TopicError::InvalidPartitions { .. } => ResponseError::InvalidPartitions,
+        TopicError::InvalidConfig { .. } => ResponseError::InvalidConfig,
+        TopicError::Store { .. } => ResponseError::KafkaStorageError,
+    };
+    (code.code(), Some(StrBytes::from_string(error.to_string())))
+}

@@ -1,0 +1,11 @@
+//! Sockets: accept connections, read frames within limits, answer each connection's requests in their order.
+//!
+//! Refuses to know any API: a frame goes to [`crate::dispatch`], what comes back goes out. What always holds: a
+//! connection's requests are begun and answered in the order they came; memory for requests is bounded over all
+//! connections by `queued.max.request.bytes`.
+
+mod connection;
+mod frame;
+mod listener;
+
+pub(crate) use listener::serve;

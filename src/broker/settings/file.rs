@@ -1,0 +1,112 @@
+//! Settings from a TOML file.
+
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+/// A file of this size is no settings file.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// Why a settings file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsFileError {
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not TOML.
+    #[error("{} is not valid TOML: {source}", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// Where, and what is wrong there.
+        source: Box<toml::de::Error>,
+    },
+    /// A setting has a list, a date or nothing useful as its value.
+    #[error("{}: setting `{name}` must be a string, a number or a boolean", path.display())]
+    Kind {
+        /// Which file.
+        path: PathBuf,
+        /// Which setting.
+        name: String,
+    },
+}
+
+/// The settings of a file as (dotted name, text), in the order of their names. Tables are flattened: `[num] partitions`
+/// is `num.partitions`.
+///
+/// # Errors
+/// If the file cannot be read, is not TOML or gives something else than plain values.
+pub fn settings_in_file(path: &Path) -> Result<Vec<(String, String)>, SettingsFileError> {
+    let read = |source| SettingsFileError::Read { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(read)?.len() > FILE_MAX_BYTES {
+        return Err(read(std::io::Error::other(format!("it is larger than {FILE_MAX_BYTES} bytes"))));
+    }
+    let text = std::fs::read_to_string(path).map_err(read)?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|source| SettingsFileError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+    let mut settings = Vec::new();
+    flatten("", &Value::Table(table), &mut settings)
+        .map_err(|name| SettingsFileError::Kind { path: path.to_owned(), name })?;
+    Ok(settings)
+}
+
+fn flatten(name: &str, value: &Value, into: &mut Vec<(String, String)>) -> Result<(), String> {
+    let text = match value {
+        Value::Table(table) => {
+            for (key, inner) in table {
+                let dotted = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                flatten(&dotted, inner, into)?;
+            }
+            return Ok(());
+        }
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(flag) => flag.to_string(),
+        Value::Float(_) | Value::Array(_) | Value::Datetime(_) => return Err(name.to_owned()),
+    };
+    into.push((name.to_owned(), text));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("written");
+        file
+    }
+
+    #[test]
+    fn dotted_names_and_tables_are_the_same() {
+        let file =
+            file("listen = \"127.0.0.1:1\"\nnum.partitions = 3\n[auto.create.topics]\nenable = false\n");
+        let settings = settings_in_file(file.path()).expect("valid");
+        let expected =
+            [("auto.create.topics.enable", "false"), ("listen", "127.0.0.1:1"), ("num.partitions", "3")];
+        assert_eq!(settings, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_says_where() {
+        let file = file("listen = \nnum");
+        let error = settings_in_file(file.path()).expect_err("not TOML").to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn a_list_is_refused_by_name() {
+        let file = file("num.partitions = [1]");
+        let error = settings_in_file(file.path()).expect_err("a list").to_string();
+        assert!(error.contains("num.partitions"), "{error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Every setting of the broker, in one table: its name, type, bounds, default and meaning.
+//!
+//! A setting can be given in a file (TOML; `num.partitions = 3` or as tables), by an environment variable
+//! (`TIDEGATE_NUM_PARTITIONS=3`) or by a flag (`--num-partitions 3`); flags beat the environment, which beats the file.
+//! Names and defaults are Kafka's where Kafka has the setting. Unknown names are refused, with the nearest known one.
+
+mod file;
+mod table;
+mod value;
+
+pub use file::{SettingsFileError, settings_in_file};
+pub use table::{SETTINGS, Settings};
+pub use value::{Delivery, SyncPolicy};
+
+/// What is known of one setting before it has a value.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingInfo {
+    /// Its dotted name, as in a file: `num.partitions`.
+    pub name: &'static str,
+    /// Its value if nobody gives one.
+    pub default: &'static str,
+    /// What it means, with its unit.
+    pub help: &'static str,
+}
+
+impl SettingInfo {
+    /// The flag that sets it, without dashes in front: `num-partitions`.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('.', "-")
+    }
+
+    /// The environment variable that sets it: `TIDEGATE_NUM_PARTITIONS`.
+    #[must_use]
+    pub fn environment_variable(&self) -> String {
+        format!("TIDEGATE_{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+/// Why a setting was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// There is no such setting.
+    #[error("there is no setting `{name}`; did you mean `{nearest}`?")]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// The known name that is closest to it.
+        nearest: &'static str,
+    },
+    /// The value does not fit the setting.
+    #[error("setting `{name}`: `{value}` is not {expected}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What would have been right.
+        expected: String,
+    },
+    /// The values of two settings do not go together.
+    #[error("settings `{first}` and `{second}` do not go together: {remedy}")]
+    Together {
+        /// One of them.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+/// The known name with the fewest edits to `name`; the first in the table among equals.
+pub(crate) fn nearest(name: &str) -> &'static str {
+    SETTINGS
+        .iter()
+        .map(|setting| (edit_distance(name, setting.name), setting.name))
+        .min_by_key(|(distance, _)| *distance)
+        .map_or("", |(_, known)| known)
+}
+
+/// Levenshtein distance over bytes; one row at a time.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.bytes().enumerate() {
+            let substituted = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_is_refused_with_the_nearest_one() {
+        let mut settings = Settings::default();
+        let error = settings.set("num.partition", "3").expect_err("unknown");
+        assert_eq!(error, SettingError::Unknown { name: "num.partition".into(), nearest: "num.partitions" });
+    }
+
+    #[test]
+    fn every_default_in_the_table_is_a_value_that_the_setting_takes() {
+        let mut settings = Settings::default();
+        for setting in SETTINGS {
+            settings.set(setting.name, setting.default).expect(setting.name);
+            assert_eq!(settings.text(setting.name).as_deref(), Some(setting.default));
+        }
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_refused_and_changes_nothing() {
+        let mut settings = Settings::default();
+        let error = settings.set("num.partitions", "0").expect_err("below 1");
+        assert!(matches!(error, SettingError::Value { name: "num.partitions", .. }), "{error}");
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn flags_and_variables_are_made_from_the_name() {
+        let setting = SETTINGS.iter().find(|s| s.name == "num.partitions").expect("in the table");
+        assert_eq!(setting.flag(), "num-partitions");
+        assert_eq!(setting.environment_variable(), "TIDEGATE_NUM_PARTITIONS");
+    }
+
+    #[test]
+    fn another_address_than_loopback_needs_insecure() {
+        let mut settings = Settings::default();
+        settings.set("listen", "0.0.0.0:9092").expect("an address");
+        assert!(settings.check().is_err());
+        settings.set("insecure", "true").expect("a boolean");
+        assert_eq!(settings.check(), Ok(()));
+    }
+}

@@ -1,0 +1,152 @@
+//! How the text of a setting becomes its value.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// A type that a setting can have. `Err` says what would have been right.
+pub(super) trait SettingValue: Sized {
+    /// What bounds it, if anything.
+    type Bounds;
+
+    fn parse(text: &str, bounds: &Self::Bounds) -> Result<Self, String>;
+
+    /// As [`parse`](Self::parse) reads it.
+    fn text(&self) -> String;
+}
+
+macro_rules! number {
+    ($($number:ty),*) => {$(
+        impl SettingValue for $number {
+            type Bounds = RangeInclusive<$number>;
+
+            fn parse(text: &str, bounds: &Self::Bounds) -> Result<Self, String> {
+                let expected = || format!("a whole number from {} to {}", bounds.start(), bounds.end());
+                let number = text.parse().map_err(|_| expected())?;
+                if bounds.contains(&number) { Ok(number) } else { Err(expected()) }
+            }
+
+            fn text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+number!(i32, i64, u64, usize);
+
+impl SettingValue for bool {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        text.parse().map_err(|_| "`true` or `false`".to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl SettingValue for SocketAddr {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        text.parse().map_err(|_| "an IP address and a port, like 127.0.0.1:9092 or [::1]:9092".to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl SettingValue for PathBuf {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        if text.is_empty() { Err("a path".to_owned()) } else { Ok(Self::from(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl SettingValue for String {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+/// What a topic does with records whose timestamp lies in the future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// They enter the log at once, as in Kafka.
+    Immediate,
+    /// They are held until their timestamp.
+    Scheduled,
+}
+
+impl Delivery {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Scheduled => "scheduled",
+        }
+    }
+
+    /// The reverse of [`as_str`](Self::as_str).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Immediate, Self::Scheduled].into_iter().find(|delivery| delivery.as_str() == name)
+    }
+}
+
+impl SettingValue for Delivery {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        Self::from_name(text).ok_or_else(|| "`immediate` or `scheduled`".to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Once it is on disk.
+    Always,
+    /// At once; the disk follows within that many milliseconds, which a crash of the machine can lose.
+    IntervalMs(u64),
+}
+
+impl SettingValue for SyncPolicy {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        let interval = || text.strip_prefix("interval:")?.parse().ok().filter(|ms| (1..=60_000).contains(ms));
+        match text {
+            "always" => Ok(Self::Always),
+            _ => interval()
+                .map(Self::IntervalMs)
+                .ok_or_else(|| "`always` or `interval:<milliseconds from 1 to 60000>`".to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Always => "always".to_owned(),
+            Self::IntervalMs(ms) => format!("interval:{ms}"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The broker's settings as flags and environment variables, made from the broker's own table.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::builder::PossibleValue;
+use clap::{Arg, ArgAction, ArgMatches};
+use tidegate_broker::settings::{SETTINGS, Settings, settings_in_file};
+
+/// Settings of which people think first: `--help` shows these; `--help-all`-style output is in the long help.
+const COMMON: &[&str] = &["listen", "advertised", "admin", "insecure", "data.dir", "log.filter", "log.format"];
+
+/// The flags: `--config`, and one for each setting.
+pub(crate) fn arguments() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("TIDEGATE_CONFIG")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("Read settings from a TOML file: num.partitions = 3");
+    let settings = SETTINGS.iter().map(|setting| {
+        let is_switch = matches!(setting.default, "true" | "false");
+        let argument = Arg::new(setting.name)
+            .long(setting.flag())
+            .env(setting.environment_variable())
+            .help(format!("{} [default: {}]", setting.help, if setting.default.is_empty() { "none" } else { setting.default }))
+            .help_heading(heading(setting.name))
+            .hide_env(true)
+            .hide_short_help(!COMMON.contains(&setting.name))
+            .value_name("VALUE");
+        if is_switch {
+            let values = [PossibleValue::new("true"), PossibleValue::new("false")];
+            argument.value_parser(values).num_args(0..=1).default_missing_value("true").action(ArgAction::Set).hide_possible_values(true)
+        } else {
+            argument.allow_hyphen_values(true)
+        }
+    });
+    std::iter::once(config).chain(settings).collect()
+}
+
+/// Under which heading the help shows a setting.
+fn heading(name: &str) -> &'static str {
+    match name.split('.').next().unwrap_or(name) {
+        "listen" | "advertised" | "admin" | "insecure" | "data" | "broker" => "Where it serves",
+        "store" | "transaction" => "Store",
+        "socket" | "queued" | "max" | "connections" | "shutdown" => "Connections",
+        "auto" | "num" | "topic" | "tidegate" => "Topics",
+        "group" | "offset" | "offsets" => "Consumer groups",
+        "relay" => "Outbox and schedules",
+        "log" if name == "log.filter" || name == "log.format" => "Logging",
+        _ => "Records",
+    }
+}
+
+/// The settings: defaults, then the file, then the environment, then flags.
+pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        apply_file(&mut settings, path)?;
+    }
+    check_environment()?;
+    for setting in SETTINGS {
+        // clap has put flags before the environment.
+        if let Some(text) = matches.get_one::<String>(setting.name) {
+            settings.set(setting.name, text)?;
+        }
+    }
+    settings.check()?;
+    Ok(settings)
+}
+
+fn apply_file(settings: &mut Settings, path: &Path) -> anyhow::Result<()> {
+    for (name, text) in settings_in_file(path)? {
+        settings.set(&name, &text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Refuses variables that look like settings and are none: a misspelt one would be ignored without a word.
+fn check_environment() -> anyhow::Result<()> {
+    for (name, _) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("TIDEGATE_")) else { continue };
+        let known = SETTINGS.iter().any(|setting| setting.environment_variable() == name);
+        if !known && name != "TIDEGATE_CONFIG" && !name.starts_with("TIDEGATE_TEST_") {
+            let dotted = name.trim_start_matches("TIDEGATE_").to_lowercase().replace('_', ".");
+            let error = Settings::default().set(&dotted, "").expect_err("no such setting");
+            anyhow::bail!("environment variable {name}: {error}");
+        }
+    }
+    Ok(())
+}
