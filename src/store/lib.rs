@@ -12,6 +12,8 @@
 
 mod any;
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 pub mod faulty;
 mod limits;

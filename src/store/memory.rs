@@ -4,7 +4,7 @@
 //! than its snapshot; a commit is checked against the histories and applied under one lock.
 //!
 //! What it refuses to do: it keeps nothing when the last handle is dropped, and never fails but for conflicts and
-//! limits (a wrapper makes it fail on purpose).
+//! limits ([`FaultyStore`](crate::FaultyStore) makes it fail).
 //!
 //! What always holds: a version is dropped only when no open snapshot can read it and no open transaction needs it to
 //! see a conflict.

@@ -51,3 +51,39 @@ async fn what_an_open_transaction_needs_to_see_a_conflict_is_kept() {
     assert_eq!(slow.commit().await, Err(CommitError::Conflict));
     assert!(store.shared.state().histories.is_empty());
 }
+
+/// The suite on the store as it is.
+mod conformance {
+    use super::*;
+    use crate::conformance::Backend;
+
+    struct Memory {
+        store: MemoryStore,
+        clock: ManualClock,
+    }
+
+    impl Backend for Memory {
+        type Store = MemoryStore;
+
+        async fn create() -> Self {
+            let clock = ManualClock::at(1_700_000_000_000);
+            Self { store: MemoryStore::new(Arc::new(clock.clone())), clock }
+        }
+
+        fn store(&self) -> &MemoryStore {
+            &self.store
+        }
+
+        fn clock(&self) -> &ManualClock {
+            &self.clock
+        }
+
+        fn limits(&self) -> TransactionLimits {
+            TransactionLimits::default()
+        }
+    }
+
+    crate::conformance_tests!(Memory);
+    crate::conformance_unknown_outcome_tests!(Memory);
+    crate::conformance_commit_order_tests!(Memory);
+}

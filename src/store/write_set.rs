@@ -48,8 +48,10 @@ impl Write {
 /// A write whose key holds the version of the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionedPut {
-    prefix: Bytes,
-    suffix: Bytes,
+    /// What the key begins with.
+    pub(crate) prefix: Bytes,
+    /// What follows the version in the key.
+    pub(crate) suffix: Bytes,
     /// What the key gets.
     pub(crate) value: Bytes,
 }
