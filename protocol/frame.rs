@@ -9,6 +9,8 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::layout::{self, Layout, WireLayout};
+
 /// Bytes of the length in front of each frame.
 pub const LENGTH_LEN: usize = 4;
 /// Bytes of the shortest request: key, version, correlation id.
@@ -131,39 +133,39 @@ fn take_unsigned_varint(body: &mut Bytes) -> Option<u32> {
     None
 }
 
-/// Reads a request's body.
+/// Reads a request's body. Its lengths are proven first: see [`layout`].
 ///
 /// # Errors
 /// `Body` if it does not parse, or if bytes are left over.
-pub fn decode_request<R: Request>(version: i16, body: Bytes) -> Result<R, FrameError> {
-    decode_body(api::<R>(), version, body)
+pub fn decode_request<R: WireLayout>(version: i16, body: Bytes) -> Result<R, FrameError> {
+    decode_body(api::<R>(), &R::REQUEST, version, body, layout::MAX_REQUEST_ELEMENTS)
 }
 
 /// Reads the response to a request of type `R` in `version` from a frame (without its length): its correlation id
-/// and body.
+/// and body. Its lengths are proven first: see [`layout`].
 ///
 /// # Errors
 /// `Malformed` or `Body`.
-pub fn decode_response<R: Request>(version: i16, frame: Bytes) -> Result<(i32, R::Response), FrameError> {
+pub fn decode_response<R: WireLayout>(version: i16, frame: Bytes) -> Result<(i32, R::Response), FrameError> {
     let mut body = frame;
     let correlation_id = body.try_get_i32().map_err(|_| FrameError::Malformed { field: "correlation_id" })?;
     if R::Response::header_version(version) >= 1 {
         skip_tagged_fields(&mut body)?;
     }
-    Ok((correlation_id, decode_body(api::<R>(), version, body)?))
+    let body = decode_body(api::<R>(), &R::RESPONSE, version, body, layout::MAX_RESPONSE_ELEMENTS)?;
+    Ok((correlation_id, body))
 }
 
-fn decode_body<T: Decodable>(api: ApiKey, version: i16, mut body: Bytes) -> Result<T, FrameError> {
-    let message = T::decode(&mut body, version).map_err(|error| FrameError::Body {
-        api,
-        version,
-        detail: error.to_string(),
-    })?;
-    if body.is_empty() {
-        Ok(message)
-    } else {
-        Err(FrameError::Body { api, version, detail: format!("{} bytes are left over", body.len()) })
-    }
+fn decode_body<T: Decodable>(
+    api: ApiKey,
+    layout: &Layout,
+    version: i16,
+    mut body: Bytes,
+    max_elements: usize,
+) -> Result<T, FrameError> {
+    let damaged = |detail: String| FrameError::Body { api, version, detail };
+    layout::check(layout, version, &body, max_elements).map_err(|misfit| damaged(misfit.to_string()))?;
+    T::decode(&mut body, version).map_err(|error| damaged(error.to_string()))
 }
 
 /// The whole frame of a request, length included.

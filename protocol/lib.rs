@@ -3,6 +3,7 @@
 //! - [`frame`]: the length-prefixed frame, request heads, requests and responses in and out of frames;
 //! - [`versions`]: the one table of the APIs and versions that are served;
 //! - [`batch`]: record batches v2: look at a header, check, split, patch, and encode and decode records;
+//! - [`layout`]: what each message's bytes look like, so that lengths are proven before they are allocated;
 //! - [`murmur2`]: the hash by which every Kafka client picks the partition of a key;
 //! - [`error`]: Kafka's error codes, and which of them are worth another try.
 //!
@@ -16,8 +17,10 @@
 pub mod batch;
 pub mod error;
 pub mod frame;
+pub mod layout;
 pub mod murmur2;
 pub mod versions;
 
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
+pub use layout::WireLayout;

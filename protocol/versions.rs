@@ -2,25 +2,40 @@
 //!
 //! ApiVersions answers with it, dispatch checks against it, and nothing else lists versions. Each range is capped by
 //! what `kafka-protocol` encodes and decodes, which the compiler checks.
+//!
+//! One range is advertised wider than it is served, as Apache Kafka 4 does it: **Produce from 0**, served from 3.
+//! librdkafka before 2.11.1 (so kcat 1.7 with librdkafka 2.0.2, and most bindings of before August 2025) sends every
+//! batch uncompressed to a broker whose Produce does not begin at 0, whatever codec it was told to use; zstd wants Produce
+//! 7 and Fetch 10 within the ranges besides. No client that speaks record batches v2 then chooses Produce 0 to 2, as
+//! each takes the highest version that both sides have; one that does gets UNSUPPORTED_VERSION. librdkafka's other
+//! features look at ranges that are served: message format 2 at Produce 3 and Fetch 4, balanced groups at OffsetCommit
+//! 1 to 2 and OffsetFetch 1, look-up by time at ListOffsets 1, idempotence at InitProducerId 0, lz4 at FindCoordinator 0.
+//!
+//! Sources: librdkafka's `rdkafka_feature.c` and its issue 4956; KAFKA-18659; KIP-896.
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages as m;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
-use kafka_protocol::protocol::{Message, Request};
+use kafka_protocol::protocol::Message;
+
+use crate::layout::WireLayout;
 
 /// The versions of one API that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApiRange {
     /// The API.
     pub key: ApiKey,
-    /// The oldest version.
+    /// The oldest version that is served.
     pub min: i16,
-    /// The newest version.
+    /// The newest version that is served.
     pub max: i16,
+    /// The oldest version that ApiVersions names: [`ApiRange::min`] but for Produce.
+    pub advertised_min: i16,
 }
 
 /// The range, if `kafka-protocol` has all of it for both directions; it does not compile otherwise.
-const fn range<R: Request>(key: ApiKey, min: i16, max: i16) -> ApiRange {
+const fn range<R: WireLayout>(key: ApiKey, min: i16, max: i16) -> ApiRange {
     assert!(key as i16 == R::KEY, "the key is that of the request");
     assert!(min <= max);
     assert!(
@@ -31,14 +46,16 @@ const fn range<R: Request>(key: ApiKey, min: i16, max: i16) -> ApiRange {
         <R::Response as Message>::VERSIONS.min <= min && max <= <R::Response as Message>::VERSIONS.max,
         "kafka-protocol has the response in these versions"
     );
-    ApiRange { key, min, max }
+    ApiRange { key, min, max, advertised_min: min }
 }
 
-use kafka_protocol::messages as m;
+const fn advertised_from(min: i16, range: ApiRange) -> ApiRange {
+    ApiRange { advertised_min: min, ..range }
+}
 
 /// Every API that is served, by its key.
 pub const SERVED: &[ApiRange] = &[
-    range::<m::ProduceRequest>(ApiKey::Produce, 3, 13),
+    advertised_from(0, range::<m::ProduceRequest>(ApiKey::Produce, 3, 13)),
     range::<m::FetchRequest>(ApiKey::Fetch, 4, 18),
     // Kafka 4 has 11 too; kafka-protocol 0.18 ends at 10.
     range::<m::ListOffsetsRequest>(ApiKey::ListOffsets, 1, 10),
@@ -102,6 +119,6 @@ pub fn unsupported_api_versions_response() -> ApiVersionsResponse {
 fn wire(range: &ApiRange) -> ApiVersion {
     ApiVersion::default()
         .with_api_key(range.key as i16)
-        .with_min_version(range.min)
+        .with_min_version(range.advertised_min)
         .with_max_version(range.max)
 }
