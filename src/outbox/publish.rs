@@ -1,6 +1,7 @@
 //! Publishing: events written in the caller's transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use bytes::Bytes;
 use tidegate_format::{EventValue, OutboxKey, PartitionId, PartitionIndex, TopicId};
@@ -35,9 +36,11 @@ pub struct Published {
 /// Publishes the events of one transaction: make one per transaction, and a new one when it runs again.
 ///
 /// After the commit, hand [`touched`](Publisher::touched) to [`Wakeup::committed`](crate::Wakeup::committed).
+///
+/// The settings are borrowed, or shared (an `Arc`) where the transaction outlives the borrower.
 #[derive(Debug)]
-pub struct Publisher<'a> {
-    settings: &'a PublishSettings,
+pub struct Publisher<P> {
+    settings: P,
     now_ms: i64,
     random: Uuid,
     entry_ids: EntryIds,
@@ -47,11 +50,11 @@ pub struct Publisher<'a> {
     touched: BTreeSet<PartitionId>,
 }
 
-impl<'a> Publisher<'a> {
+impl<P: Deref<Target = PublishSettings>> Publisher<P> {
     /// The publisher of `txn`. `now_ms` is [`Store::now_ms`](tidegate_store::Store::now_ms); `random` is a random id,
     /// fresh for each transaction.
     #[must_use]
-    pub fn new(txn: &impl Txn, settings: &'a PublishSettings, now_ms: i64, random: Uuid) -> Self {
+    pub fn new(txn: &impl Txn, settings: P, now_ms: i64, random: Uuid) -> Self {
         let (_, _, _, tail) = random.as_fields();
         let nonce = u32::from_be_bytes([tail[4], tail[5], tail[6], tail[7]]);
         Self {
