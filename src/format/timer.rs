@@ -15,7 +15,7 @@ pub struct TimerKey {
     pub id: PartitionId,
     /// When it may enter the log, in milliseconds since the Unix epoch.
     pub due_ms: i64,
-    /// Tells entries of one due time apart; time-ordered (version 7), they keep the order they were written in.
+    /// Tells entries of one due time apart; ids that rise keep the order that they were written in.
     pub entry: Uuid,
 }
 
