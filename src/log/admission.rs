@@ -109,3 +109,7 @@ fn check_header(header: &BatchHeader, rules: &BatchRules, now_ms: i64) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

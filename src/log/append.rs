@@ -108,6 +108,12 @@ impl Appender {
         self
     }
 
+    /// The partition that is appended to.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.ownership.id
+    }
+
     /// The offset that the next record gets.
     #[must_use]
     pub fn next_offset(&self) -> Offset {

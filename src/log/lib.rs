@@ -16,6 +16,10 @@
 mod admission;
 mod append;
 mod error;
+#[cfg(test)]
+mod fence_tests;
+#[cfg(test)]
+mod fixture;
 mod lookup;
 mod ownership;
 mod producer_id;

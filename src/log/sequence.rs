@@ -93,3 +93,7 @@ pub(crate) fn has_expired(known: &ProducerValue, now_ms: i64, expiration_ms: i64
         known.batches.last().map_or_else(|| known.last_version.unix_ms(), |batch| batch.append_time_ms);
     now_ms.saturating_sub(last_ms) >= expiration_ms
 }
+
+#[cfg(test)]
+#[path = "sequence_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! Two owners of which the first is paused: before it begins, between begin and commit, and after its commit.
+
+use tidegate_format::{OwnerEpoch, ProducerId};
+use tidegate_store::faulty::{CommitFault, FaultyStore, On, Point};
+use tidegate_store::{CommitError, MemoryStore, Store};
+
+use crate::fixture::{
+    GroupError, ID, NOW_MS, append_group, append_one, faulty, idempotent, memory, own, sequences, state,
+};
+use crate::{LogError, OffsetError, Ownership, Retention};
+
+const PAUSED: i64 = 1;
+const LATER: i64 = 2;
+
+fn fenced() -> LogError {
+    LogError::Fenced { id: ID, held: OwnerEpoch(0), found: Some(OwnerEpoch(1)) }
+}
+
+/// Lets the first of two owners append while it is held at `point`, and meanwhile the second one take over and append.
+/// Gives what the first one's append came to.
+async fn race(point: Point) -> (MemoryStore, FaultyStore<MemoryStore>, Ownership, Result<(), GroupError>) {
+    let (store, _) = memory();
+    let first = faulty(&store);
+    let owner = own(&first, 1).await;
+    let mut gate = first.faults().hold(On::next(), point);
+    let append = tokio::spawn({
+        let first = first.clone();
+        async move { append_group(&first, &owner, &[idempotent(PAUSED, 0, 10, 1)]).await.map(|_| ()) }
+    });
+    gate.reached().await;
+    let second = own(&store, 2).await;
+    append_one(&store, &second, &idempotent(LATER, 0, 20, 1)).await.expect("the second owner writes");
+    gate.release();
+    let outcome = append.await.expect("the first owner does not panic");
+    (store, first, owner, outcome)
+}
+
+async fn append_again(store: &impl Store, owner: &Ownership) -> Result<(), GroupError> {
+    append_group(store, owner, &[idempotent(PAUSED, 0, 11, 1)]).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn an_owner_that_was_replaced_before_it_begins_is_fenced() {
+    let (store, first, owner, outcome) = race(Point::BeforeBegin).await;
+    assert_eq!(outcome, Err(GroupError::Log(fenced())));
+    assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
+    assert_eq!(sequences(&store).await, [20]);
+}
+
+#[tokio::test]
+async fn an_owner_that_was_replaced_after_it_began_cannot_commit() {
+    for point in [Point::AfterBegin, Point::BeforeCommit] {
+        let (store, first, owner, outcome) = race(point).await;
+        assert_eq!(outcome, Err(GroupError::Commit(CommitError::Conflict)), "{point:?}");
+        assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
+        assert_eq!(sequences(&store).await, [20]);
+    }
+}
+
+#[tokio::test]
+async fn what_an_owner_committed_before_it_was_replaced_stays_and_is_its_last() {
+    let (store, first, owner, outcome) = race(Point::AfterCommit).await;
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
+    assert_eq!(sequences(&store).await, [10, 20]);
+}
+
+#[tokio::test]
+async fn everything_else_that_an_owner_does_is_fenced_too() {
+    let (store, _) = memory();
+    let owner = own(&store, 1).await;
+    append_one(&store, &owner, &idempotent(PAUSED, 0, 0, 3)).await.expect("owned");
+    let mut begun = store.begin().await.expect("a store that works");
+    crate::delete_records(&mut begun, &owner, tidegate_format::Offset(2)).await.expect("still owned");
+    own(&store, 2).await;
+    assert_eq!(crate::commit_settled(&store, begun).await, Err(CommitError::Conflict));
+    let mut txn = store.begin().await.expect("a store that works");
+    let deleted = crate::delete_records(&mut txn, &owner, tidegate_format::Offset(2)).await;
+    assert_eq!(deleted, Err(OffsetError::Log(fenced())));
+    let retention = Retention { retention_ms: Some(0), retention_bytes: None };
+    assert_eq!(crate::retain(&mut txn, &owner, &retention, i64::MAX).await, Err(fenced()));
+    let expired = crate::expire_producers(&mut txn, &owner, ProducerId(0), 10, i64::MAX, 1).await;
+    assert_eq!(expired, Err(fenced()));
+}
+
+#[tokio::test]
+async fn each_owner_has_a_higher_epoch_and_batches_carry_it() {
+    let (store, _) = memory();
+    for epoch in 0..3 {
+        let owner = own(&store, 1).await;
+        assert_eq!(owner.epoch, OwnerEpoch(epoch));
+        append_one(&store, &owner, &idempotent(1, 0, epoch, 1)).await.expect("owned");
+    }
+    let batches = crate::fixture::read_all(&store, 0).await;
+    let epochs: Vec<_> = batches
+        .iter()
+        .map(|batch| tidegate_protocol::batch::check(batch).expect("intact").partition_leader_epoch)
+        .collect();
+    assert_eq!(epochs, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_dropped_partition_is_written_by_nobody_any_more() {
+    let (store, _) = memory();
+    let owner = own(&store, 1).await;
+    append_one(&store, &owner, &idempotent(1, 0, 0, 1)).await.expect("owned");
+    let paused = faulty(&store);
+    let mut gate = paused.faults().hold(On::next(), Point::BeforeCommit);
+    let append = tokio::spawn(async move {
+        append_group(&paused, &owner, &[idempotent(1, 0, 1, 1)]).await.map(|_| ())
+    });
+    gate.reached().await;
+    crate::drop_partition(&store, ID).await.expect("a store that works");
+    gate.release();
+    assert_eq!(append.await.expect("no panic"), Err(GroupError::Commit(CommitError::Conflict)));
+    let mut txn = store.begin().await.expect("a store that works");
+    let (start, end) = tidegate_format::partition_range(ID);
+    let range = tidegate_store::KeyRange::new(start, end);
+    let left = tidegate_store::Txn::scan_keys(&mut txn, &range, 10, tidegate_store::Direction::Forward).await;
+    assert_eq!(left, Ok(vec![]));
+    let fenced = LogError::Fenced { id: ID, held: OwnerEpoch(0), found: None };
+    assert_eq!(owner.load_state(&mut txn).await, Err(fenced));
+}
+
+/// Sends a batch as a producer does: again and again until it is answered.
+async fn send_until_answered(store: &FaultyStore<MemoryStore>, owner: &Ownership, sequence: i32) -> i64 {
+    loop {
+        match append_group(store, owner, &[idempotent(PAUSED, 0, sequence, 1)]).await {
+            Ok((_, mut outcomes)) => {
+                let outcome = outcomes.pop().expect("one outcome");
+                return outcome.expect("in sequence").base_offset.0;
+            }
+            Err(GroupError::Commit(CommitError::Conflict)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_settled_and_nothing_is_in_the_log_twice() {
+    for fault in [CommitFault::LostApplied, CommitFault::LostNotApplied, CommitFault::LostLate] {
+        let (memory, _) = memory();
+        let store = faulty(&memory);
+        let owner = own(&store, 1).await;
+        for sequence in 0..6 {
+            if sequence % 2 == 1 {
+                store.faults().fail_commit(On::next(), fault.clone());
+            }
+            assert_eq!(send_until_answered(&store, &owner, sequence).await, i64::from(sequence), "{fault:?}");
+        }
+        while let Some(late) = store.deliver_late().await {
+            assert_eq!(late, Err(CommitError::Conflict), "settled is settled");
+        }
+        assert_eq!(sequences(&memory).await, [0, 1, 2, 3, 4, 5], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can() {
+    let (memory, _) = memory();
+    let store = faulty(&memory);
+    let owner = own(&store, 1).await;
+    store.faults().fail_commit(On::next(), CommitFault::LostApplied);
+    let mut gate = store.faults().hold(On::next(), Point::AfterCommit);
+    let append = tokio::spawn({
+        let store = store.clone();
+        async move { append_group(&store, &owner, &[idempotent(PAUSED, 0, 0, 1)]).await.map(|_| ()) }
+    });
+    gate.reached().await;
+    store.faults().go_away();
+    gate.release();
+    let Err(GroupError::Commit(unknown)) = append.await.expect("no panic") else { panic!("the answer was lost") };
+    assert!(matches!(unknown, CommitError::Unknown { .. }));
+    assert_eq!(crate::settle(&store, unknown.clone()).await, Err(unknown.clone()));
+    store.faults().come_back();
+    assert_eq!(crate::settle(&store, unknown).await, Ok(()));
+    assert_eq!(state(&memory).await.next_offset.0, 1);
+    let repeat = append_one(&store, &owner, &crate::fixture::at(idempotent(PAUSED, 0, 0, 1), NOW_MS)).await;
+    assert!(repeat.expect("known").repeated);
+}
