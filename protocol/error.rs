@@ -1,6 +1,7 @@
-//! Kafka's error codes, and which of them are worth another try.
+//! Kafka's error codes.
 //!
-//! Source: Kafka's `org.apache.kafka.common.protocol.Errors`.
+//! Source: Kafka's `org.apache.kafka.common.protocol.Errors`. Which of them are worth another try is
+//! [`ResponseError::is_retriable`].
 
 pub use kafka_protocol::ResponseError;
 
@@ -9,12 +10,8 @@ pub const NONE: i16 = 0;
 
 /// The error that a code on the wire stands for; `None` if the code says that all went well.
 ///
-/// A code that is unknown here is `UnknownServerError`, as Kafka's clients have it.
+/// A code that is unknown here is `Unknown`, with that code, as Kafka's clients have it.
 #[must_use]
 pub fn from_code(code: i16) -> Option<ResponseError> {
-    if code == NONE {
-        None
-    } else {
-        Some(ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError))
-    }
+    ResponseError::try_from_code(code)
 }

@@ -4,6 +4,9 @@
 //! request begins with, [`decode_request`] and [`decode_response`] read the rest. Out: [`encode_request`] and
 //! [`encode_response`] give the whole frame, length included, allocated once in its exact size.
 
+#[cfg(test)]
+mod frame_tests;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -48,6 +51,9 @@ pub enum FrameError {
 }
 
 /// Cuts a stream into frames. A frame that announces more than `max_frame_bytes`, or a negative length, is an error.
+///
+/// Room for a whole frame is reserved as soon as its length is there (and touched only as its bytes come), so what
+/// connections may take is their number times the maximum.
 #[must_use]
 pub fn codec(max_frame_bytes: usize) -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder()

@@ -5,7 +5,7 @@
 //! - [`batch`]: record batches v2: look at a header, check, split, patch, and encode and decode records;
 //! - [`layout`]: what each message's bytes look like, so that lengths are proven before they are allocated;
 //! - [`murmur2`]: the hash by which every Kafka client picks the partition of a key;
-//! - [`error`]: Kafka's error codes, and which of them are worth another try.
+//! - [`error`]: Kafka's error codes.
 //!
 //! The message structs themselves are those of the `kafka-protocol` crate, re-exported as [`messages`].
 //!
