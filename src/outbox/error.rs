@@ -1,6 +1,7 @@
 //! Errors, named by what the caller must do.
 
-use tidegate_format::{FormatError, NameError};
+use tidegate_format::{FormatError, NameError, PartitionId};
+use tidegate_log::LogError;
 use tidegate_store::ReadError;
 
 /// Why rows could not be loaded. The transaction is of no further use.
@@ -12,6 +13,16 @@ pub enum LoadError {
     /// A row is not what this version writes.
     #[error(transparent)]
     Format(#[from] FormatError),
+}
+
+impl LoadError {
+    /// The same as an error of the partition's log.
+    pub(crate) fn into_log_error(self, id: PartitionId) -> LogError {
+        match self {
+            Self::Read(error) => LogError::Read(error),
+            Self::Format(error) => LogError::Damaged { id, reason: error.to_string() },
+        }
+    }
 }
 
 /// Why an event was not published or a schedule not changed. Nothing was written by the call that failed.

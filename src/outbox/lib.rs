@@ -17,10 +17,17 @@ mod cloudevents;
 mod entry;
 mod error;
 mod event;
+pub mod hold;
+mod pending;
 mod publish;
+pub mod relay;
 pub mod schedule;
+mod sweep;
 mod topic;
 mod wakeup;
+
+#[cfg(test)]
+mod fixture;
 
 pub use catalogue::{register_event_type, topic_of_event_type};
 pub use cloudevents::{
@@ -30,6 +37,8 @@ pub use cloudevents::{
 pub use entry::EntryIds;
 pub use error::{LoadError, PublishError};
 pub use event::{Event, EventLimits};
+pub use pending::{Pending, count_pending};
 pub use publish::{PublishSettings, Published, Publisher};
+pub use sweep::{SweepError, sweep_gone_topics};
 pub use topic::{TopicDefaults, ensure_topic, load_topic};
 pub use wakeup::{NoWakeup, Wakeup};

@@ -205,3 +205,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         PartitionIndex(partition)
     }
 }
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

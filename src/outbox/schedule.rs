@@ -139,3 +139,7 @@ async fn load_row(
     let Some(row) = txn.get(&key).await? else { return Ok(None) };
     Ok(Some((key, ScheduleValue::decode(row)?.timer_key(topic))))
 }
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;
