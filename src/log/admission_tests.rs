@@ -46,7 +46,8 @@ fn what_a_producer_must_not_set_is_refused() {
     assert_eq!(refused(&transactional, &RULES), BatchRejection::NoTransaction);
     let control = with(BatchOptions { control: true, ..BatchOptions::default() });
     assert_eq!(refused(&control, &RULES), BatchError::Header { field: "control", value: 1 }.into());
-    let typed = with(BatchOptions { timestamp_type: TimestampType::LogAppendTime, ..BatchOptions::default() });
+    let typed =
+        with(BatchOptions { timestamp_type: TimestampType::LogAppendTime, ..BatchOptions::default() });
     assert_eq!(refused(&typed, &RULES), BatchRejection::TimestampType);
 }
 

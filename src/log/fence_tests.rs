@@ -106,9 +106,10 @@ async fn a_dropped_partition_is_written_by_nobody_any_more() {
     append_one(&store, &owner, &idempotent(1, 0, 0, 1)).await.expect("owned");
     let paused = faulty(&store);
     let mut gate = paused.faults().hold(On::next(), Point::BeforeCommit);
-    let append = tokio::spawn(async move {
-        append_group(&paused, &owner, &[idempotent(1, 0, 1, 1)]).await.map(|_| ())
-    });
+    let append =
+        tokio::spawn(
+            async move { append_group(&paused, &owner, &[idempotent(1, 0, 1, 1)]).await.map(|_| ()) },
+        );
     gate.reached().await;
     crate::drop_partition(&store, ID).await.expect("a store that works");
     gate.release();
@@ -169,7 +170,9 @@ async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can() {
     gate.reached().await;
     store.faults().go_away();
     gate.release();
-    let Err(GroupError::Commit(unknown)) = append.await.expect("no panic") else { panic!("the answer was lost") };
+    let Err(GroupError::Commit(unknown)) = append.await.expect("no panic") else {
+        panic!("the answer was lost")
+    };
     assert!(matches!(unknown, CommitError::Unknown { .. }));
     assert_eq!(crate::settle(&store, unknown.clone()).await, Err(unknown.clone()));
     store.faults().come_back();

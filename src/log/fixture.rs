@@ -10,8 +10,8 @@ use tidegate_store::{CommitError, FaultyStore, ManualClock, MemoryStore, Store};
 use uuid::Uuid;
 
 use crate::{
-    AdmittedBatch, AppendError, Appended, Appender, Appends, BatchRules, LogError, Ownership, ReadLimit, commit_settled,
-    take_ownership,
+    AdmittedBatch, AppendError, Appended, Appender, Appends, BatchRules, LogError, Ownership, ReadLimit,
+    commit_settled, take_ownership,
 };
 
 pub(crate) const NOW_MS: i64 = 1_790_000_000_000;
@@ -67,7 +67,12 @@ pub(crate) fn compressed(timestamps_ms: &[i64]) -> AdmittedBatch {
 }
 
 /// A batch of `count` records of an idempotent producer.
-pub(crate) fn idempotent(producer_id: i64, producer_epoch: i16, base_sequence: i32, count: usize) -> AdmittedBatch {
+pub(crate) fn idempotent(
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+    count: usize,
+) -> AdmittedBatch {
     let options = BatchOptions { producer_id, producer_epoch, base_sequence, ..BatchOptions::default() };
     admit(&payload(&vec![NOW_MS; count], options))
 }
@@ -130,5 +135,9 @@ pub(crate) async fn read_all(store: &impl Store, from: i64) -> Vec<Bytes> {
 /// The base sequences of all batches in the log, which tell idempotent batches apart.
 pub(crate) async fn sequences(store: &impl Store) -> Vec<i32> {
     let header = |batch: &Bytes| tidegate_protocol::batch::check(batch).expect("an intact batch");
-    read_all(store, state(store).await.log_start.0).await.iter().map(|batch| header(batch).base_sequence).collect()
+    read_all(store, state(store).await.log_start.0)
+        .await
+        .iter()
+        .map(|batch| header(batch).base_sequence)
+        .collect()
 }

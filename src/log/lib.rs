@@ -21,6 +21,8 @@ mod fence_tests;
 #[cfg(test)]
 mod fixture;
 mod lookup;
+#[cfg(test)]
+mod model_tests;
 mod ownership;
 mod producer_id;
 mod read;

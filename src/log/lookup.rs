@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use tidegate_format::{Offset, OwnerEpoch, PartitionId};
-use tidegate_protocol::batch::{self, BatchError, BatchHeader, Compression, NO_TIMESTAMP, TimestampType};
+use tidegate_protocol::batch::{self, BatchError, Compression, NO_TIMESTAMP, TimestampType};
 use tidegate_store::{ScanLimit, Txn};
 
 use crate::LogError;
@@ -46,7 +46,8 @@ pub async fn find_by_timestamp(
     let Some(first) = first else { return Ok(None) };
     let mut from = first.last_offset.plus(1);
     if first.header.max_timestamp >= target_ms
-        && let Some(found) = first_in_batch(first, target_ms, state.log_start, decompressed_max_bytes).await
+        && let Some(found) =
+            find_in_batch(first, Wanted::From(target_ms), state.log_start, decompressed_max_bytes).await
     {
         return Ok(Some(found));
     }
@@ -56,7 +57,7 @@ pub async fn find_by_timestamp(
         from = last.last_offset.plus(1);
         for stored in page.into_iter().filter(|stored| stored.header.max_timestamp >= target_ms) {
             if let Some(found) =
-                first_in_batch(stored, target_ms, state.log_start, decompressed_max_bytes).await
+                find_in_batch(stored, Wanted::From(target_ms), state.log_start, decompressed_max_bytes).await
             {
                 return Ok(Some(found));
             }
@@ -84,8 +85,18 @@ pub async fn find_max_timestamp(
         None => None,
     };
     let Some(best) = best.filter(|batch| batch.header.max_timestamp > NO_TIMESTAMP) else { return Ok(None) };
-    let target_ms = best.header.max_timestamp;
-    Ok(first_in_batch(best, target_ms, state.log_start, decompressed_max_bytes).await)
+    let (promised_ms, next_offset) = (best.header.max_timestamp, best.last_offset.plus(1));
+    let in_best = find_in_batch(best, Wanted::Latest, state.log_start, decompressed_max_bytes).await;
+    if in_best.is_some_and(|found| found.timestamp_ms == promised_ms) {
+        return Ok(in_best);
+    }
+    // The record that the batch's header speaks of lies below the log's start.
+    let in_rest = match walk_to_max(txn, id, next_offset, state.next_offset).await? {
+        Some(batch) => find_in_batch(batch, Wanted::Latest, state.log_start, decompressed_max_bytes).await,
+        None => None,
+    };
+    let later = in_rest.filter(|rest| in_best.is_none_or(|best| rest.timestamp_ms > best.timestamp_ms));
+    Ok(later.or(in_best).filter(|found| found.timestamp_ms > NO_TIMESTAMP))
 }
 
 /// The first batch with the highest timestamp of those that are still there.
@@ -109,57 +120,73 @@ async fn walk_to_max(
     Ok(best)
 }
 
-/// The first record of a batch at or after a time and an offset.
-async fn first_in_batch(
+/// Which record of a batch is looked for.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The first one with a timestamp at or after this.
+    From(i64),
+    /// The first one with the highest timestamp.
+    Latest,
+}
+
+/// Looks for a record of a batch that is not below the log's start.
+async fn find_in_batch(
     stored: StoredBatch,
-    target_ms: i64,
+    wanted: Wanted,
     log_start: Offset,
     decompressed_max_bytes: usize,
 ) -> Option<TimestampedOffset> {
     let header = stored.header;
-    let found = |offset, timestamp_ms| TimestampedOffset {
+    let found = |(offset, timestamp_ms)| TimestampedOffset {
         offset,
         timestamp_ms,
         leader_epoch: header.partition_leader_epoch,
     };
     let first_offset = stored.base_offset.max(log_start);
     if header.timestamp_type() == TimestampType::LogAppendTime {
-        return Some(found(first_offset, header.max_timestamp));
+        return Some(found((first_offset, header.max_timestamp)));
     }
-    match first_record(header, stored.value.batch, target_ms, first_offset, decompressed_max_bytes).await {
-        Ok(record) => record.map(|(offset, timestamp_ms)| found(offset, timestamp_ms)),
+    let decode = move || find_record(&stored.value.batch, wanted, first_offset, decompressed_max_bytes);
+    let record = if header.compression() == Ok(Compression::None) {
+        decode()
+    } else {
+        // Away from the tasks that serve others: this may take a while.
+        match tokio::task::spawn_blocking(decode).await {
+            Ok(record) => record,
+            Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+        }
+    };
+    match record {
+        Ok(record) => record.map(found),
         Err(error) => {
-            tracing::warn!(base_offset = %stored.base_offset, %error, "a batch cannot be looked into by time");
-            Some(found(first_offset, header.max_timestamp))
+            tracing::warn!(base_offset = header.base_offset, %error, "a batch cannot be looked into by time");
+            Some(found((first_offset, header.max_timestamp)))
         }
     }
 }
 
-/// The first record at or after a time and an offset, decoded away from the tasks that serve others if that takes long.
-async fn first_record(
-    header: BatchHeader,
-    batch: Bytes,
-    target_ms: i64,
+fn find_record(
+    batch: &Bytes,
+    wanted: Wanted,
     first_offset: Offset,
     decompressed_max_bytes: usize,
 ) -> Result<Option<(Offset, i64)>, BatchError> {
-    let decode = move || -> Result<_, BatchError> {
-        for record in batch::records(&batch, decompressed_max_bytes)? {
-            let record = record?;
-            let offset = Offset(header.base_offset.saturating_add(i64::from(record.offset_delta)));
-            if offset >= first_offset && record.timestamp_ms >= target_ms {
-                return Ok(Some((offset, record.timestamp_ms)));
-            }
+    let records = batch::records(batch, decompressed_max_bytes)?;
+    let base_offset = records.header().base_offset;
+    let mut latest: Option<(Offset, i64)> = None;
+    for record in records {
+        let record = record?;
+        let found = (Offset(base_offset.saturating_add(i64::from(record.offset_delta))), record.timestamp_ms);
+        if found.0 < first_offset {
+            continue;
         }
-        Ok(None)
-    };
-    if header.compression()? == Compression::None {
-        return decode();
+        match wanted {
+            Wanted::From(target_ms) if found.1 >= target_ms => return Ok(Some(found)),
+            Wanted::Latest if latest.is_none_or(|latest| found.1 > latest.1) => latest = Some(found),
+            _ => {}
+        }
     }
-    match tokio::task::spawn_blocking(decode).await {
-        Ok(found) => found,
-        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
-    }
+    Ok(latest)
 }
 
 /// Where an epoch ended.
@@ -196,3 +223,7 @@ pub async fn epoch_end_offset(
     let epoch = before.map_or(asked, |batch| OwnerEpoch(batch.header.partition_leader_epoch));
     Ok(Some(EpochEnd { epoch, end_offset }))
 }
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;

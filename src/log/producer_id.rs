@@ -71,3 +71,7 @@ impl<S: Store> ProducerIds<S> {
         Err(WriteError::from(CommitError::Conflict).into())
     }
 }
+
+#[cfg(test)]
+#[path = "producer_id_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ const BATCHES_MAX: usize = 4096;
 /// How much to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimit {
-    /// No further batch that would bring the bytes above this.
+    /// No further batch that would bring the bytes above this. A read from the store may end one batch earlier.
     pub max_bytes: usize,
     /// Give the first batch even if it is larger than that: otherwise a consumer could never get past it.
     pub at_least_one: bool,

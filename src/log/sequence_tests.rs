@@ -8,7 +8,13 @@ use crate::{AppendError, Appended, Ownership, UNKNOWN_OFFSET};
 const PRODUCER: i64 = 42;
 
 /// Sends one batch and tells its offset, or why it was refused.
-async fn send(store: &impl Store, owner: &Ownership, epoch: i16, first: i32, count: usize) -> Result<i64, &'static str> {
+async fn send(
+    store: &impl Store,
+    owner: &Ownership,
+    epoch: i16,
+    first: i32,
+    count: usize,
+) -> Result<i64, &'static str> {
     match append_one(store, owner, &idempotent(PRODUCER, epoch, first, count)).await {
         Ok(appended) => Ok(appended.base_offset.0),
         Err(AppendError::Sequence(SequenceError::OutOfOrder { .. })) => Err("out of order"),
@@ -76,7 +82,14 @@ async fn a_new_epoch_begins_at_zero_and_shuts_the_old_one_out() {
 #[tokio::test]
 async fn sequence_numbers_begin_anew_after_the_largest() {
     let max = i32::MAX;
-    table(&[(0, max - 1, 1, Ok(0)), (0, max, 1, Ok(1)), (0, 0, 1, Ok(2)), (0, 1, 1, Ok(3)), (0, max, 1, Ok(1))]).await;
+    table(&[
+        (0, max - 1, 1, Ok(0)),
+        (0, max, 1, Ok(1)),
+        (0, 0, 1, Ok(2)),
+        (0, 1, 1, Ok(3)),
+        (0, max, 1, Ok(1)),
+    ])
+    .await;
     table(&[(0, max - 1, 4, Ok(0)), (0, max - 1, 4, Ok(0)), (0, 0, 1, OUT_OF_ORDER), (0, 2, 1, Ok(4))]).await;
 }
 
@@ -85,7 +98,8 @@ async fn two_producers_do_not_meet() {
     let (store, _) = memory();
     let owner = own(&store, 1).await;
     for (producer, first, offset) in [(1, 0, 0), (2, 0, 1), (1, 1, 2), (2, 1, 3), (1, 0, 0), (2, 0, 1)] {
-        let appended = append_one(&store, &owner, &idempotent(producer, 0, first, 1)).await.expect("in order");
+        let appended =
+            append_one(&store, &owner, &idempotent(producer, 0, first, 1)).await.expect("in order");
         assert_eq!(appended.base_offset, Offset(offset), "producer {producer}, sequence {first}");
     }
 }
@@ -94,9 +108,11 @@ async fn two_producers_do_not_meet() {
 async fn repeats_within_one_transaction_are_found_and_a_refused_batch_leaves_no_trace() {
     let (store, _) = memory();
     let owner = own(&store, 1).await;
-    let group = [(0, 2), (0, 2), (9, 1), (2, 1), (2, 1)].map(|(first, count)| idempotent(PRODUCER, 0, first, count));
+    let group =
+        [(0, 2), (0, 2), (9, 1), (2, 1), (2, 1)].map(|(first, count)| idempotent(PRODUCER, 0, first, count));
     let (appends, outcomes) = append_group(&store, &owner, &group).await.expect("a store that works");
-    let offsets: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().ok().map(|a| a.base_offset.0)).collect();
+    let offsets: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().ok().map(|a| a.base_offset.0)).collect();
     assert_eq!(offsets, [Some(0), Some(0), None, Some(2), Some(2)]);
     assert_eq!(appends.entries.len(), 2);
     assert_eq!(sequences(&store).await, [0, 2]);

@@ -155,3 +155,7 @@ impl Inner {
         });
     }
 }
+
+#[cfg(test)]
+#[path = "tail_cache_tests.rs"]
+mod tests;

@@ -180,3 +180,7 @@ pub async fn expire_producers(
     }
     Ok(step)
 }
+
+#[cfg(test)]
+#[path = "trim_tests.rs"]
+mod tests;
