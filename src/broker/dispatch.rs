@@ -140,6 +140,17 @@ pub(crate) async fn begin(
         AlterConfigs => alter_configs,
         IncrementalAlterConfigs => incremental_alter_configs,
         DescribeLogDirs => describe_log_dirs,
+        FindCoordinator => find_coordinator,
+        JoinGroup => join_group,
+        SyncGroup => sync_group,
+        Heartbeat => heartbeat,
+        LeaveGroup => leave_group,
+        OffsetCommit => offset_commit,
+        OffsetFetch => offset_fetch,
+        OffsetDelete => offset_delete,
+        ListGroups => list_groups,
+        DescribeGroups => describe_groups,
+        DeleteGroups => delete_groups,
     }
 }
 

@@ -79,7 +79,7 @@ impl RunningBroker {
         let shutdown = CancellationToken::new();
         let broker = Arc::new(Broker {
             partitions: PartitionHosts::new(store.clone(), &settings, shutdown.clone()),
-            groups: GroupHosts::new(store.clone(), &settings, shutdown.clone()),
+            groups: GroupHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),
             settings,
             store,
             catalogue,

@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidegate_outbox::{Wakeup, schedule};
-use tidegate_store::{CommitError, Store, Txn};
+use tidegate_store::{CommitError, Store};
 
 use super::Admin;
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidegate_format::{PartitionId, PartitionState};
-use tidegate_store::{Store, Txn};
+use tidegate_store::Store;
 use tokio::sync::Mutex;
 
 use super::exposition::Exposition;

@@ -198,8 +198,7 @@ impl Catalogue {
     ) -> Result<Arc<Topic>, TopicError> {
         check_topic_name(name).map_err(|error| TopicError::InvalidName { reason: error.to_string() })?;
         self.check_partitions(partitions)?;
-        config::check(name, &overrides, &self.settings)
-            .map_err(|reason| TopicError::InvalidConfig { reason })?;
+        config::check(name, &overrides).map_err(|reason| TopicError::InvalidConfig { reason })?;
         let id = TopicId(Uuid::new_v4());
         let created = self
             .change(name, validate_only, |before, version| match before {
@@ -247,7 +246,7 @@ impl Catalogue {
         self.change(name, validate_only, |before, _| {
             let mut value = before.ok_or_else(|| TopicError::Unknown { name: name.to_owned() })?;
             alter(&mut value.configs)
-                .and_then(|()| config::check(name, &value.configs, &self.settings))
+                .and_then(|()| config::check(name, &value.configs))
                 .map_err(|reason| TopicError::InvalidConfig { reason })?;
             Ok(value)
         })

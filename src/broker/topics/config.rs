@@ -201,11 +201,7 @@ fn delivery(overrides: &BTreeMap<String, String>, settings: &Settings) -> Delive
 ///
 /// # Errors
 /// What is wrong with it, for the client to read.
-pub(super) fn check(
-    topic: &str,
-    overrides: &BTreeMap<String, String>,
-    settings: &Settings,
-) -> Result<(), String> {
+pub(super) fn check(topic: &str, overrides: &BTreeMap<String, String>) -> Result<(), String> {
     for (name, value) in overrides {
         let definition = ConfigDefinition::find(name)
             .ok_or_else(|| format!("there is no topic configuration `{name}`"))?;
@@ -273,16 +269,15 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_has_no_sense_is_refused() {
-        let settings = Settings::default();
         for bad in [
             &[("retention.mss", "1")][..],
             &[("retention.ms", "soon")],
             &[("cleanup.policy", "compact")],
             &[("tidegate.delivery", "scheduled"), ("message.timestamp.type", "LogAppendTime")],
         ] {
-            assert!(check("t", &overrides(bad), &settings).is_err(), "{bad:?}");
+            assert!(check("t", &overrides(bad)).is_err(), "{bad:?}");
         }
-        assert!(check("__offsets", &overrides(&[("tidegate.delivery", "scheduled")]), &settings).is_err());
+        assert!(check("__offsets", &overrides(&[("tidegate.delivery", "scheduled")])).is_err());
     }
 
     #[test]

@@ -1,0 +1,86 @@
+//! One turn's changes in one transaction, under the fence.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidegate_format::{GroupKey, GroupValue, OffsetKey, OwnerEpoch, PartitionId};
+use tidegate_group::Change;
+use tidegate_log::commit_settled;
+use tidegate_store::{Direction, KeyRange, Store, Txn};
+
+use super::load::GroupStoreError;
+use super::{CommittedOffset, PAGE, Shared};
+
+/// What one turn writes: by key, the last of several changes counts.
+#[derive(Default)]
+pub(super) struct Writes {
+    rows: BTreeMap<Bytes, Option<Bytes>>,
+    deletes_all_offsets: bool,
+}
+
+impl Writes {
+    pub(super) fn change(&mut self, group: &str, change: &Change) {
+        self.deletes_all_offsets |= matches!(change, Change::DeleteGroup);
+        let (key, value) = change.encode(group);
+        self.rows.insert(key, value);
+    }
+
+    pub(super) fn put_offset(&mut self, group: &str, offset: &CommittedOffset) {
+        self.rows.insert(offset_key(group, offset.id), Some(offset.value.encode()));
+    }
+
+    pub(super) fn delete_offset(&mut self, group: &str, id: PartitionId) {
+        self.rows.insert(offset_key(group, id), None);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+fn offset_key(group: &str, id: PartitionId) -> Bytes {
+    OffsetKey { group: group.to_owned(), id }.encode()
+}
+
+/// Commits what a turn writes. `epoch` is the one under which the group was loaded; None if it had no row yet.
+pub(super) async fn commit<S: Store>(
+    shared: &Shared<S>,
+    group: &str,
+    epoch: Option<OwnerEpoch>,
+    writes: Writes,
+) -> Result<(), GroupStoreError> {
+    let mut txn = shared.store.begin().await?;
+    let row = txn.get(&GroupKey { group: group.to_owned() }.encode()).await?;
+    let found = row.map(GroupValue::decode).transpose()?.map(|row| (row.owner, row.epoch));
+    if found != epoch.map(|epoch| (shared.broker, epoch)) {
+        return Err(GroupStoreError::Fenced);
+    }
+    if writes.deletes_all_offsets {
+        delete_all_offsets(&mut txn, group).await?;
+    }
+    for (key, value) in writes.rows {
+        match value {
+            Some(value) => txn.put(key, value),
+            None => txn.delete(key),
+        }
+    }
+    Ok(commit_settled(&shared.store, txn).await?)
+}
+
+async fn delete_all_offsets(txn: &mut impl Txn, group: &str) -> Result<(), GroupStoreError> {
+    let (start, end) = OffsetKey::range(group);
+    let mut range = KeyRange::new(start, end);
+    loop {
+        let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
+        let full = page.len() == PAGE;
+        if let Some(last) = page.last() {
+            range.start = KeyRange::successor(last);
+        }
+        for key in page {
+            txn.delete(key);
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A group from the store, taken over: from then on an earlier coordinator's transactions abort.
+
+use tidegate_format::{FormatError, GroupKey, GroupMemberKey, GroupMemberValue, GroupValue, OwnerEpoch};
+use tidegate_group::Group;
+use tidegate_log::commit_settled;
+use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+
+use super::{PAGE, Shared};
+
+/// Why a group cannot be loaded, or its changes cannot be committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GroupStoreError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Rows(#[from] tidegate_group::LoadError),
+    #[error(transparent)]
+    Offsets(#[from] super::offsets::OffsetReadError),
+    #[error("another coordinator has taken the group over")]
+    Fenced,
+}
+
+/// The group of that id under a new epoch; None if it has no row.
+pub(super) async fn load<S: Store>(
+    shared: &Shared<S>,
+    id: &str,
+) -> Result<Option<(Group, OwnerEpoch)>, GroupStoreError> {
+    let mut txn = shared.store.begin().await?;
+    let key = GroupKey { group: id.to_owned() }.encode();
+    let Some(row) = txn.get(&key).await? else { return Ok(None) };
+    let mut row = GroupValue::decode(row)?;
+    let members = load_members(&mut txn, id).await?;
+    row.owner = shared.broker;
+    row.epoch = OwnerEpoch(row.epoch.0 + 1);
+    txn.put(key, row.encode());
+    commit_settled(&shared.store, txn).await?;
+    let epoch = row.epoch;
+    let group = Group::load(id.to_owned(), row, members, shared.config, shared.clock.now_ms())?;
+    Ok(Some((group, epoch)))
+}
+
+async fn load_members(
+    txn: &mut impl Txn,
+    id: &str,
+) -> Result<Vec<(String, GroupMemberValue)>, GroupStoreError> {
+    let (start, end) = GroupMemberKey::range(id);
+    let mut range = KeyRange::new(start, end);
+    let mut members = Vec::new();
+    loop {
+        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
+        for (key, row) in &page {
+            members.push((GroupMemberKey::decode(key)?.member, GroupMemberValue::decode(row.clone())?));
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => range.start = KeyRange::successor(last),
+            _ => return Ok(members),
+        }
+    }
+}

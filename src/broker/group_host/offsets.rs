@@ -1,0 +1,86 @@
+//! Committed offsets as they lie in the store.
+
+use tidegate_format::{FormatError, OffsetKey, OffsetValue, PartitionId, TopicId};
+use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+
+use super::PAGE;
+use super::load::GroupStoreError;
+
+/// One committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommittedOffset {
+    pub(crate) id: PartitionId,
+    pub(crate) value: OffsetValue,
+}
+
+/// Why offsets cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OffsetReadError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+}
+
+/// The offsets that a group has committed: of the partitions in `ids`, in their order and None where there is none; or,
+/// without `ids`, all there are.
+pub(crate) async fn load_offsets(
+    txn: &mut impl Txn,
+    group: &str,
+    ids: Option<&[PartitionId]>,
+) -> Result<Vec<(PartitionId, Option<OffsetValue>)>, OffsetReadError> {
+    let Some(ids) = ids else { return load_all(txn, group).await };
+    let keys: Vec<_> = ids.iter().map(|id| OffsetKey { group: group.to_owned(), id: *id }.encode()).collect();
+    let rows = txn.get_many(&keys).await?;
+    let mut offsets = Vec::with_capacity(ids.len());
+    for (id, row) in ids.iter().zip(rows) {
+        offsets.push((*id, row.map(OffsetValue::decode).transpose()?));
+    }
+    Ok(offsets)
+}
+
+async fn load_all(
+    txn: &mut impl Txn,
+    group: &str,
+) -> Result<Vec<(PartitionId, Option<OffsetValue>)>, OffsetReadError> {
+    let (start, end) = OffsetKey::range(group);
+    let mut range = KeyRange::new(start, end);
+    let mut offsets = Vec::new();
+    loop {
+        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
+        for (key, row) in &page {
+            offsets.push((OffsetKey::decode(key)?.id, Some(OffsetValue::decode(row.clone())?)));
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => range.start = KeyRange::successor(last),
+            _ => return Ok(offsets),
+        }
+    }
+}
+
+/// Deletes the offsets of a topic in every group, in steps.
+pub(super) async fn forget_topic<S: Store>(store: &S, topic: TopicId) -> Result<(), GroupStoreError> {
+    let (start, end) = OffsetKey::all();
+    let mut range = KeyRange::new(start, end);
+    loop {
+        let mut txn = store.begin().await?;
+        let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        let after = KeyRange::successor(last);
+        let full = page.len() == PAGE;
+        for key in page {
+            if OffsetKey::decode(&key)?.id.topic == topic {
+                txn.delete(key);
+            }
+        }
+        match txn.commit().await {
+            Ok(_) => range.start = after,
+            // A group has just committed one of them: this page again.
+            Err(CommitError::Conflict) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What can be put into the inbox of a group's host.
+
+use tidegate_format::PartitionId;
+use tidegate_group::{Command, GroupDescription, GroupError, Reply};
+use tokio::sync::oneshot;
+
+use super::CommittedOffset;
+
+/// One request. An answer that is dropped means: the group is loaded again, come again.
+pub(super) enum Request {
+    /// For the state machine.
+    Command { command: Command, answer: oneshot::Sender<Reply> },
+    /// For the state machine, which says whether these offsets are written.
+    CommitOffsets {
+        command: Command,
+        offsets: Vec<CommittedOffset>,
+        answer: oneshot::Sender<Result<(), GroupError>>,
+    },
+    /// Offsets by topic name and partition.
+    DeleteOffsets {
+        offsets: Vec<(String, PartitionId)>,
+        answer: oneshot::Sender<Result<Vec<Result<(), GroupError>>, GroupError>>,
+    },
+    /// None: there is no such group.
+    Describe { answer: oneshot::Sender<Option<GroupDescription>> },
+    /// Delete offsets past their retention, and a group that has neither members nor offsets.
+    ExpireOffsets { answer: oneshot::Sender<()> },
+}

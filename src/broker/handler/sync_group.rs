@@ -1,0 +1,61 @@
+//! SyncGroup, versions 0 to 5.
+//!
+//! From 3 members can be static, from 5 request and answer name the protocol and its type.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
+use kafka_protocol::protocol::StrBytes;
+use tidegate_format::Generation;
+use tidegate_group::{Command, MemberIdentity, Reply, Sync, Synced};
+
+use super::group_errors::{check_group, group_code, host_code};
+use crate::Broker;
+use crate::dispatch::{Answer, Caller};
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    caller: &Caller,
+    request: SyncGroupRequest,
+) -> Answer<SyncGroupResponse> {
+    let version = caller.version;
+    if let Err(code) = check_group(&request.group_id) {
+        return Answer::Now(SyncGroupResponse::default().with_error_code(code));
+    }
+    let group = request.group_id.to_string();
+    let syncing = broker.groups.send(&group, Command::Sync(sync(request))).await;
+    Answer::Later(Box::pin(async move {
+        match syncing.answer().await {
+            Ok(Reply::Sync(Ok(synced))) => accepted(version, synced),
+            Ok(Reply::Sync(Err(error))) => SyncGroupResponse::default().with_error_code(group_code(error)),
+            Ok(other) => unreachable!("a sync was answered by {other:?}"),
+            Err(error) => SyncGroupResponse::default().with_error_code(host_code(&error)),
+        }
+    }))
+}
+
+fn sync(request: SyncGroupRequest) -> Sync {
+    let text = |text: StrBytes| text.to_string();
+    Sync {
+        member: MemberIdentity {
+            member_id: request.member_id.to_string(),
+            instance: request.group_instance_id.map(text),
+        },
+        generation: Generation(request.generation_id),
+        protocol_type: request.protocol_type.map(text),
+        protocol: request.protocol_name.map(text),
+        assignments: request
+            .assignments
+            .into_iter()
+            .map(|assigned| (assigned.member_id.to_string(), assigned.assignment))
+            .collect(),
+    }
+}
+
+fn accepted(version: i16, synced: Synced) -> SyncGroupResponse {
+    let named = |name: Option<String>| name.filter(|_| version >= 5).map(StrBytes::from_string);
+    SyncGroupResponse::default()
+        .with_protocol_type(named(synced.protocol_type))
+        .with_protocol_name(named(synced.protocol))
+        .with_assignment(synced.assignment)
+}
