@@ -9,6 +9,7 @@ mod advertised;
 mod broker;
 mod cluster;
 mod dispatch;
+mod embedded;
 mod group_host;
 mod handler;
 mod metrics;
@@ -20,6 +21,7 @@ mod topics;
 
 pub use advertised::{Advertised, AdvertisedError};
 pub(crate) use broker::Broker;
+pub use embedded::embedded_options;
 pub use running::{RunningBroker, StartError};
 
 /// The store that a broker runs on, chosen at run time.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{ArgMatches, Command};
-use tidegate_broker::settings::{Settings, SyncPolicy};
-use tidegate_broker::{BrokerStore, RunningBroker};
-use tidegate_store::{EmbeddedOptions, EmbeddedStore, SystemClock, Sync};
+use tidegate_broker::settings::Settings;
+use tidegate_broker::{BrokerStore, RunningBroker, embedded_options};
+use tidegate_store::{EmbeddedStore, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     };
     info!("stopping");
     broker.stop().await;
-    store.close().await;
+    store.shutdown().await;
     match failed {
         None => Ok(()),
         Some(reason) => anyhow::bail!("the store has closed: {reason}"),
@@ -52,17 +52,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// Opens the embedded store of the settings' directory.
 pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<EmbeddedStore> {
-    let options = EmbeddedOptions {
-        clock: Arc::new(SystemClock),
-        overlay_bytes: settings.store_overlay_bytes,
-        reserve_bytes: settings.store_reserve_bytes,
-        transaction_max_ms: settings.transaction_max_ms,
-        sync: match settings.store_sync {
-            SyncPolicy::Always => Sync::Always,
-            SyncPolicy::IntervalMs(ms) => Sync::IntervalMs(ms),
-        },
-        ..EmbeddedOptions::default()
-    };
+    let options = embedded_options(settings, Arc::new(SystemClock));
     let directory = settings.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, options)).await?;
     opened.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()))

@@ -19,6 +19,11 @@ impl Exposition {
         self.family(name, help, "counter");
     }
 
+    /// Begins a histogram: buckets, sum and count follow as samples of their names.
+    pub(crate) fn histogram(&mut self, name: &str, help: &str) {
+        self.family(name, help, "histogram");
+    }
+
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}")
             .expect("a string takes all that is written");

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use tidegate_format::{PartitionId, PartitionState};
-use tidegate_store::Store;
+use tidegate_store::embedded::COMMIT_LATENCY_BOUNDS_US;
+use tidegate_store::{AnyStore, Store};
 use tokio::sync::Mutex;
 
 use super::exposition::Exposition;
 use super::lag::{AppendTimes, LagError, PartitionLag, load_lag, load_member_counts, load_states};
-use crate::Broker;
+use crate::{Broker, BrokerStore};
 use crate::topics::Topics;
 
 /// Reads the figures; one scrape at a time, as they share what was cached.
@@ -32,6 +33,7 @@ impl Scraper {
         let mut text = Exposition::default();
         partitions(&mut text, &topics, &states);
         groups(&mut text, &members, &lags);
+        store(&mut text, &broker.store);
         process(&mut text);
         Ok(text.finish())
     }
@@ -127,6 +129,54 @@ fn groups(text: &mut Exposition, members: &BTreeMap<String, usize>, lags: &[Part
             text.sample(name, &[("consumergroup", group), ("topic", topic)], sum);
         }
     }
+}
+
+/// What the embedded store counts.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has floats only; exact up to 2^53")]
+fn store(text: &mut Exposition, store: &BrokerStore) {
+    let AnyStore::Embedded(store) = store else { return };
+    let counts = store.metrics();
+    let counters = [
+        ("tidegate_store_commits_total", "Transactions that were committed", counts.commits),
+        ("tidegate_store_commit_groups_total", "Groups of transactions: one write and one sync each", counts.groups),
+        ("tidegate_store_conflicts_total", "Transactions that were refused with a conflict", counts.conflicts),
+        ("tidegate_store_journal_bytes_total", "Bytes appended to the journal", counts.journal_bytes),
+        ("tidegate_store_flushes_total", "Overlays that were written to the tree", counts.flushes),
+        ("tidegate_store_segments_removed_total", "Segments of the journal that were removed", counts.segments_removed),
+    ];
+    for (name, help, count) in counters {
+        text.counter(name, help);
+        text.sample(name, &[], count as f64);
+    }
+    let times = [
+        ("tidegate_store_throttled_seconds_total", "Time that commits were slowed down as flushing fell behind", counts.throttled_us),
+        ("tidegate_store_flush_seconds_total", "Time that flushes took", counts.flush_us),
+    ];
+    for (name, help, us) in times {
+        text.counter(name, help);
+        text.sample(name, &[], us as f64 / 1e6);
+    }
+    let gauges = [
+        ("tidegate_store_overlay_bytes", "Memory taken by entries that the tree does not have yet", counts.overlay_bytes),
+        ("tidegate_store_segments", "Segments of the journal", counts.segments),
+        ("tidegate_store_live_bytes", "Bytes of large values in the journal", counts.live_bytes),
+        ("tidegate_store_disk_low", "Whether the disk is down to its reserve", counts.is_disk_low),
+    ];
+    for (name, help, value) in gauges {
+        text.gauge(name, help);
+        text.sample(name, &[], value as f64);
+    }
+    let name = "tidegate_store_commit_seconds";
+    text.histogram(name, "Time of a group of commits, from the first transaction taken to its answers");
+    let mut cumulative = 0;
+    for (index, count) in counts.commit_latency_counts.iter().enumerate() {
+        cumulative += count;
+        let bound = COMMIT_LATENCY_BOUNDS_US.get(index).map(|us| (*us as f64 / 1e6).to_string());
+        let labels = [("le", bound.as_deref().unwrap_or("+Inf"))];
+        text.sample(&format!("{name}_bucket"), &labels, cumulative as f64);
+    }
+    text.sample(&format!("{name}_sum"), &[], counts.group_us as f64 / 1e6);
+    text.sample(&format!("{name}_count"), &[], cumulative as f64);
 }
 
 /// Memory and start time of this process, under the names that every Prometheus client uses; nothing where `/proc` has

@@ -10,7 +10,7 @@ mod value;
 
 pub use file::{SettingsFileError, settings_in_file};
 pub use table::{SETTINGS, Settings};
-pub use value::{Delivery, SyncPolicy};
+pub use value::Delivery;
 
 /// What is known of one setting before it has a value.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tidegate_store::SyncPolicy;
+
 use super::value::SettingValue;
-use super::{Delivery, SettingError, SettingInfo, SyncPolicy, nearest};
+use super::{Delivery, SettingError, SettingInfo, nearest};
 
 macro_rules! settings {
     ($( $name:literal $field:ident: $type:ty $([$bounds:expr])? = $default:literal, $help:literal; )*) => {
@@ -78,6 +80,14 @@ settings! {
         "Below this many bytes of free disk, produce is refused while reads and deletes go on";
     "store.sync" store_sync: SyncPolicy = "always",
         "When a commit counts as done: `always` (on disk), or `interval:<ms>` (a crash of the machine may lose that much)";
+    "store.journal.flush.bytes" store_journal_flush_bytes: u64 [1 << 20..=1 << 40] = "134217728",
+        "Bytes of journal after which the same is done: about what an opening after a crash reads";
+    "store.segment.bytes" store_segment_bytes: u64 [1 << 20..=1 << 34] = "134217728",
+        "Length of one segment of the journal";
+    "store.tree.cache.bytes" store_tree_cache_bytes: usize [1 << 20..=1 << 40] = "8388608",
+        "Memory in which the tree is cached, beside the machine's page cache";
+    "transaction.max.bytes" transaction_max_bytes: usize [1 << 20..=1 << 30] = "67108864",
+        "Most bytes that one transaction may write";
     "transaction.max.ms" transaction_max_ms: u64 [1_000..=600_000] = "60000",
         "How long a writing transaction may live, in milliseconds";
 

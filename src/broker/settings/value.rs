@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use tidegate_store::SyncPolicy;
+
 /// A type that a setting can have. `Err` says what would have been right.
 pub(super) trait SettingValue: Sized {
     /// What bounds it, if anything.
@@ -121,15 +123,6 @@ impl SettingValue for Delivery {
     }
 }
 
-/// When a commit counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncPolicy {
-    /// Once it is on disk.
-    Always,
-    /// At once; the disk follows within that many milliseconds, which a crash of the machine can lose.
-    IntervalMs(u64),
-}
-
 impl SettingValue for SyncPolicy {
     type Bounds = ();
 
@@ -138,7 +131,7 @@ impl SettingValue for SyncPolicy {
         match text {
             "always" => Ok(Self::Always),
             _ => interval()
-                .map(Self::IntervalMs)
+                .map(Self::Interval)
                 .ok_or_else(|| "`always` or `interval:<milliseconds from 1 to 60000>`".to_owned()),
         }
     }
@@ -146,7 +139,7 @@ impl SettingValue for SyncPolicy {
     fn text(&self) -> String {
         match self {
             Self::Always => "always".to_owned(),
-            Self::IntervalMs(ms) => format!("interval:{ms}"),
+            Self::Interval(ms) => format!("interval:{ms}"),
         }
     }
 }

@@ -1,0 +1,26 @@
+//! The embedded store as the settings want it.
+
+use std::sync::Arc;
+
+use tidegate_store::{Clock, EmbeddedOptions, TransactionLimits};
+
+use crate::settings::Settings;
+
+/// How to open the embedded store for a broker with these settings.
+#[must_use]
+pub fn embedded_options(settings: &Settings, clock: Arc<dyn Clock>) -> EmbeddedOptions {
+    EmbeddedOptions {
+        limits: TransactionLimits {
+            max_ms: settings.transaction_max_ms,
+            max_bytes: settings.transaction_max_bytes,
+            ..TransactionLimits::default()
+        },
+        sync: settings.store_sync,
+        overlay_bytes: settings.store_overlay_bytes,
+        journal_flush_bytes: settings.store_journal_flush_bytes,
+        segment_bytes: settings.store_segment_bytes,
+        reserve_bytes: settings.store_reserve_bytes,
+        tree_cache_bytes: settings.store_tree_cache_bytes,
+        ..EmbeddedOptions::new(clock)
+    }
+}
