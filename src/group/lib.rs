@@ -29,6 +29,15 @@ mod offset_expiry;
 mod reply;
 mod subscription;
 
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod transcript;
+#[cfg(test)]
+mod transcript_tests;
+
 pub use absent::{WithoutGroup, without_group};
 pub use change::{Change, Coordinator};
 pub use classic::{Group, GroupDescription, GroupSummary, LoadError, MemberDescription, state_name};

@@ -140,10 +140,11 @@ impl Group {
             self.protocol_type = Some(join.protocol_type.clone());
         }
         self.pending_join.remove(member_id);
-        self.members.add(member_id.to_owned(), Member::new(join));
+        let member = Member::new(join);
+        self.rows.touch(member_id, &member);
+        self.members.add(member_id.to_owned(), member);
         self.members.await_join(member_id, ticket);
         self.leader.get_or_insert_with(|| member_id.to_owned());
-        self.rows.touch(member_id);
         // It cannot send heartbeats before it is told a generation, and nobody can see whether it is still there.
         let timeout_ms = i64::from(self.config.new_member_join_timeout_ms);
         self.sessions.set(member_id, now_ms.saturating_add(timeout_ms));
@@ -158,12 +159,12 @@ impl Group {
         join: &Join,
         effects: &mut Effects,
     ) {
+        self.rows.touch(member_id, self.members.get(member_id).expect("the member was checked"));
         self.members.update(member_id, |member| {
             member.protocols.clone_from(&join.protocols);
             member.rebalance_timeout_ms = join.rebalance_timeout_ms;
             member.session_timeout_ms = join.session_timeout_ms;
         });
-        self.rows.touch(member_id);
         if let Some(replaced) = self.members.await_join(member_id, ticket) {
             effects.refuse_join(replaced, GroupError::RebalanceInProgress, member_id);
         }

@@ -178,9 +178,9 @@ impl Group {
     }
 
     pub(super) fn set_assignment(&mut self, member_id: &str, assignment: Bytes) {
-        if self.members.get(member_id).is_some_and(|member| member.assignment != assignment) {
+        if let Some(member) = self.members.get(member_id).filter(|member| member.assignment != assignment) {
+            self.rows.touch(member_id, member);
             self.members.set_assignment(member_id, assignment);
-            self.rows.touch(member_id);
         }
     }
 }

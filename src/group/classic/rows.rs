@@ -7,9 +7,9 @@
 //!   reload has to go on with (a member that left is gone, and nobody has its partitions yet).
 //! - A group whose only members are new is written as the empty group that a reload makes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidegate_format::{GroupState, GroupValue};
+use tidegate_format::{GroupMemberValue, GroupState, GroupValue};
 
 use super::Group;
 use super::member::Member;
@@ -25,8 +25,8 @@ pub(super) struct Rows {
     founded: bool,
     /// How many members have rows.
     members: usize,
-    /// Members whose rows differ from what is in the store.
-    touched: BTreeSet<String>,
+    /// Members that changed, with the rows that they have in the store.
+    touched: BTreeMap<String, Option<GroupMemberValue>>,
     /// Rows to remove.
     removed: BTreeSet<String>,
 }
@@ -38,7 +38,7 @@ impl Rows {
             group: None,
             founded: false,
             members: 0,
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
             removed: BTreeSet::new(),
         }
     }
@@ -60,8 +60,11 @@ impl Rows {
         self.founded = false;
     }
 
-    pub(super) fn touch(&mut self, member_id: &str) {
-        self.touched.insert(member_id.to_owned());
+    /// A member is about to change, or is new.
+    pub(super) fn touch(&mut self, member_id: &str, member: &Member) {
+        if !self.touched.contains_key(member_id) {
+            self.touched.insert(member_id.to_owned(), member.has_row.then(|| member.row()));
+        }
     }
 
     pub(super) fn remove(&mut self, member_id: &str, member: &Member) {
@@ -101,11 +104,14 @@ impl Group {
     }
 
     fn write_touched_members(&mut self, effects: &mut Effects) {
-        for member_id in std::mem::take(&mut self.rows.touched) {
-            let Some(member) = self.members.get(&member_id) else { continue };
-            self.rows.members += usize::from(!member.has_row);
-            effects.changes.push(Change::PutMember { member_id: member_id.clone(), value: member.row() });
+        for (member_id, before) in std::mem::take(&mut self.rows.touched) {
+            let value = self.members.get(&member_id).expect("who goes is not touched any more").row();
+            if before.as_ref() == Some(&value) {
+                continue;
+            }
+            self.rows.members += usize::from(before.is_none());
             self.members.set_row_written(&member_id);
+            effects.changes.push(Change::PutMember { member_id, value });
         }
     }
 

@@ -67,8 +67,8 @@ impl Group {
         new.is_new = false;
         new.has_row = false;
         let new_member_id = join.new_member_id.clone();
+        self.rows.touch(&new_member_id, &new);
         self.members.add(new_member_id.clone(), new);
-        self.rows.touch(&new_member_id);
         if self.pending_sync.remove(old_member_id) {
             self.pending_sync.insert(new_member_id.clone());
         }
