@@ -1,1 +1,102 @@
 //! Typed models with indexes, written together with their events.
+//!
+//! What it is: a [`Model`] is a serde type with an id, a table, [`Index`]es and the events that its writes announce. A
+//! [`Db`] runs transactions over a store: rows, index entries and events are one commit, and a transaction that loses
+//! against another runs again. [`Query`] reads a table by an index, page by page.
+//!
+//! What it refuses to do: it scans no table to answer what no index answers; it replays no commit whose outcome is not
+//! known; it delivers nothing (the outbox's relay does, woken after each commit).
+//!
+//! What always holds: a row, its index entries, its manifest and its events are committed together or not at all; an
+//! index has exactly the entries of the rows as they were last written, also after the index's definition changed; an
+//! index entry holds nothing of its model but the indexed values and the id.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use serde::{Deserialize, Serialize};
+//! use tidegate_model::{Db, DbSettings, Field, Index, Model, ModelId, NewEvent, Write};
+//! use tidegate_outbox::NoWakeup;
+//! use tidegate_store::{MemoryStore, SystemClock};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct User {
+//!     name: String,
+//!     email: Option<String>,
+//! }
+//!
+//! impl Model for User {
+//!     const TABLE: &'static str = "users";
+//!
+//!     fn id(&self) -> ModelId {
+//!         self.name.as_str().into()
+//!     }
+//!
+//!     fn indexes() -> &'static [Index<Self>] {
+//!         // Users without an e-mail address are not in the index.
+//!         const INDEXES: &[Index<User>] =
+//!             &[Index::new("by_email", &[Field::str("email", |user| user.email.as_deref())])];
+//!         INDEXES
+//!     }
+//!
+//!     fn events(&self, write: Write) -> Vec<NewEvent> {
+//!         match write {
+//!             Write::Insert => vec![NewEvent::new("user.registered")],
+//!             Write::Update | Write::Delete => vec![],
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tidegate_model::Error> {
+//! let store = MemoryStore::new(Arc::new(SystemClock));
+//! let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+//! let ada = &User { name: "ada".into(), email: Some("ada@example.org".into()) };
+//! let found = db
+//!     .transaction(|tx| async move {
+//!         tx.insert(ada).await?;
+//!         tx.query::<User>("by_email").value("ada@example.org").first().await
+//!     })
+//!     .await?;
+//! assert_eq!(found.map(|user| user.name), Some("ada".into()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod ambient;
+mod cursor;
+mod db;
+mod error;
+mod event;
+mod index;
+mod model;
+mod plan;
+mod prefetch;
+mod query;
+mod retry;
+mod row;
+mod settings;
+mod tx;
+
+pub use ambient::{Ambient, SystemAmbient};
+pub use cursor::Cursor;
+pub use db::Db;
+pub use error::{Error, InputError, QueryError};
+pub use event::NewEvent;
+pub use index::{Field, FieldType, Index, ToIndexValue};
+pub use model::{Model, Write};
+pub use query::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PAGE_MAX_BYTES, Page, Query};
+pub use retry::RetryPolicy;
+pub use settings::DbSettings;
+pub use tidegate_format::{Float, IndexValue, ModelId};
+pub use tx::Tx;
+
+#[cfg(test)]
+mod db_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod query_tests;
+#[cfg(test)]
+mod tx_tests;

@@ -1,0 +1,195 @@
+//! The database of an application: transactions over a store, run again when they lose against others.
+
+use std::sync::Arc;
+
+use tidegate_format::PartitionId;
+use tidegate_outbox::{PublishSettings, Wakeup};
+use tidegate_store::{CommitError, CommitToken, Outcome, Store, Txn};
+
+use crate::{Ambient, DbSettings, Error, SystemAmbient, Tx};
+
+/// How often a commit of unknown outcome is asked about before it is given back as [`Error::Unknown`].
+const SETTLE_ATTEMPTS_MAX: u32 = 5;
+
+/// Models, indexes and events over a store. Clones are handles on the same.
+pub struct Db<S: Store> {
+    shared: Arc<Shared<S>>,
+}
+
+/// What the transactions of a [`Db`] have in common.
+pub(crate) struct Shared<S: Store> {
+    pub(crate) store: S,
+    pub(crate) settings: DbSettings,
+    pub(crate) publish: Arc<PublishSettings>,
+    pub(crate) ambient: Arc<dyn Ambient>,
+    wakeup: Arc<dyn Wakeup>,
+}
+
+impl<S: Store> Clone for Db<S> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<S: Store> Db<S> {
+    /// A database over a store. `wakeup` is told which partitions have new events after each commit.
+    #[must_use]
+    pub fn new(store: S, settings: DbSettings, wakeup: Arc<dyn Wakeup>) -> Self {
+        Self::with_ambient(store, settings, wakeup, Arc::new(SystemAmbient))
+    }
+
+    /// As [`new`](Self::new), with its own sleep and randomness.
+    #[must_use]
+    pub fn with_ambient(
+        store: S,
+        settings: DbSettings,
+        wakeup: Arc<dyn Wakeup>,
+        ambient: Arc<dyn Ambient>,
+    ) -> Self {
+        let publish = Arc::new(settings.publish.clone());
+        Self { shared: Arc::new(Shared { store, settings, publish, ambient, wakeup }) }
+    }
+
+    /// The store under it.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.shared.store
+    }
+
+    /// Runs `work` in a transaction and commits it. If another transaction came first, it runs again on a new snapshot:
+    /// whatever it does outside of the transaction it does as often. If it fails, nothing is applied.
+    ///
+    /// `work` is an ordinary closure over an async block; what it uses from outside it takes by reference:
+    /// `let user = &user; db.transaction(|tx| async move { tx.insert(user).await })`.
+    ///
+    /// # Errors
+    /// What `work` returns, [`Error::Conflict`] after the last attempt, [`Error::Unknown`] if the store lost the answer
+    /// and does not come back, or why the commit was refused.
+    pub async fn transaction<T, F, Fut>(&self, work: F) -> Result<T, Error>
+    where
+        F: FnMut(Tx<S>) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        self.try_transaction(work).await
+    }
+
+    /// As [`transaction`](Self::transaction), for work with an error type of its own.
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction), turned into that type.
+    pub async fn try_transaction<T, E, F, Fut>(&self, mut work: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: FnMut(Tx<S>) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let policy = self.shared.settings.retry;
+        let mut attempts = 0;
+        loop {
+            let tx = self.begin().await?;
+            let result = match work(tx.share()).await {
+                Ok(result) => result,
+                Err(error) => {
+                    drop(tx.close().await);
+                    return Err(error);
+                }
+            };
+            attempts += 1;
+            match tx.commit().await {
+                Ok(()) => return Ok(result),
+                Err(Error::Conflict { .. }) if attempts < policy.attempts_max => {
+                    tracing::debug!(attempts, "transaction lost against another");
+                    let pause = policy.pause(attempts, self.shared.ambient.random());
+                    self.shared.ambient.sleep(pause).await;
+                }
+                Err(Error::Conflict { .. }) => return Err(Error::Conflict { attempts }.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Begins a transaction that the caller commits. It is not run again if it loses.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn begin(&self) -> Result<Tx<S>, Error> {
+        let txn = self.shared.store.begin().await?;
+        Ok(Tx::new(self.shared.clone(), txn))
+    }
+
+    /// What became of a commit that returned [`Error::Unknown`].
+    ///
+    /// # Errors
+    /// The store does not say: ask again later.
+    pub async fn outcome(&self, token: &CommitToken) -> Result<Outcome, Error> {
+        Ok(self.shared.store.outcome(token).await?)
+    }
+}
+
+impl<S: Store> Tx<S> {
+    /// Commits, and wakes the relays of the partitions that have something new. A lost answer is settled.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if another transaction came first, [`Error::Unknown`] if the store lost the answer and does
+    /// not come back, [`Error::HalfWritten`] if a write failed half way, or why the commit was refused.
+    pub async fn commit(self) -> Result<(), Error> {
+        let open = self.close().await?;
+        if open.is_half_written {
+            return Err(Error::HalfWritten);
+        }
+        let touched = open.touched();
+        let result = open.txn.commit().await;
+        self.shared().conclude(result.map(drop), &touched).await
+    }
+
+    /// Ends it without effect, for all handles.
+    pub async fn roll_back(self) {
+        drop(self.close().await);
+    }
+}
+
+impl<S: Store> Shared<S> {
+    async fn conclude(&self, result: Result<(), CommitError>, touched: &[PartitionId]) -> Result<(), Error> {
+        let applied = match result {
+            Ok(()) => Outcome::Applied,
+            Err(CommitError::Conflict) => Outcome::NotApplied,
+            Err(CommitError::Unknown { token }) => match self.settle(&token).await {
+                Some(outcome) => outcome,
+                None => {
+                    // It may have been applied, and a wake-up for nothing costs little.
+                    self.wake(touched);
+                    return Err(Error::Unknown { token });
+                }
+            },
+            Err(error) => return Err(Error::Commit(error)),
+        };
+        match applied {
+            Outcome::Applied => {
+                self.wake(touched);
+                Ok(())
+            }
+            Outcome::NotApplied => Err(Error::Conflict { attempts: 1 }),
+        }
+    }
+
+    fn wake(&self, touched: &[PartitionId]) {
+        if !touched.is_empty() {
+            self.wakeup.committed(touched);
+        }
+    }
+
+    /// What became of a commit; none if the store does not say.
+    async fn settle(&self, token: &CommitToken) -> Option<Outcome> {
+        for attempt in 1..=SETTLE_ATTEMPTS_MAX {
+            match self.store.outcome(token).await {
+                Ok(outcome) => return Some(outcome),
+                Err(error) => tracing::warn!(%token, attempt, %error, "outcome of a commit not known yet"),
+            }
+            if attempt < SETTLE_ATTEMPTS_MAX {
+                let pause = self.settings.retry.pause(attempt, self.ambient.random());
+                self.ambient.sleep(pause).await;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,233 @@
+//! Errors, named by what the caller must do.
+
+use tidegate_format::{FormatError, ModelId, NameError};
+use tidegate_outbox::PublishError;
+use tidegate_store::{CommitError, CommitToken, ReadError};
+
+/// Why a call or a transaction failed. Unless it is [`Error::Unknown`], nothing of the transaction was applied.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The store did not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What is stored is not what this release writes.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Other transactions came first, each time: the rows are written by too many at once, or the work takes too long.
+    #[error("another transaction came first, {attempts} times")]
+    Conflict {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It may or may not have been applied, and the store does not say: ask [`Db::outcome`](crate::Db::outcome) once it
+    /// is back, and do not run it again before.
+    #[error("outcome unknown ({token})")]
+    Unknown {
+        /// What to ask by.
+        token: CommitToken,
+    },
+    /// The commit was refused.
+    #[error(transparent)]
+    Commit(CommitError),
+    /// The transaction was committed or rolled back before this call.
+    #[error("the transaction is over")]
+    Over,
+    /// A write failed after it was begun, and the transaction went on nevertheless: it cannot be committed.
+    #[error("a write of this transaction failed half way, so it cannot be committed")]
+    HalfWritten,
+    /// There is a row with this id: update or save it, or choose another id.
+    #[error("{table} {id} exists")]
+    Exists {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+    },
+    /// There is no row with this id: insert or save it.
+    #[error("{table} {id} does not exist")]
+    Missing {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+    },
+    /// The row was written by a later release of the application.
+    #[error("{table} {id} has schema version {found}, this release knows up to {supported}")]
+    NewerSchema {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+        /// The row's version.
+        found: u32,
+        /// The model's version.
+        supported: u32,
+    },
+    /// The row does not deserialise: its type changed without a new schema version.
+    #[error("{table} {id} cannot be read: {reason}")]
+    Decode {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+        /// What serde says.
+        reason: String,
+    },
+    /// An index has an entry for a row that is not there: rows were written past this library.
+    #[error("index {table}.{index} has an entry for {id}, which does not exist")]
+    Dangling {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The id.
+        id: ModelId,
+    },
+    /// What was handed in cannot be stored.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// What was asked for cannot be answered.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// An event was refused.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Why a model cannot be stored. Correct it; trying again gives the same answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InputError {
+    /// The name of a table or index is not allowed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The id is empty.
+    #[error("{table}: the id is empty")]
+    IdEmpty {
+        /// The table.
+        table: &'static str,
+    },
+    /// The id is too long.
+    #[error("{table}: an id of {actual} bytes is over the limit of {limit}")]
+    IdTooLong {
+        /// The table.
+        table: &'static str,
+        /// Its length, in bytes.
+        actual: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// The model is too large.
+    #[error("{table} {id}: {actual} bytes are over the limit of {limit} (model.max.bytes)")]
+    TooLarge {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+        /// Its size as JSON, in bytes.
+        actual: usize,
+        /// The largest allowed.
+        limit: usize,
+    },
+    /// The model does not serialise to JSON.
+    #[error("{table} {id} cannot be written: {reason}")]
+    Encode {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+        /// What serde says.
+        reason: String,
+    },
+    /// An indexed field is NaN, which has no place in an order.
+    #[error("index {table}.{index}: field {field} is NaN")]
+    NotANumber {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// The indexed values are too long together.
+    #[error("index {table}.{index}: the values of {id} do not fit: {cause}")]
+    IndexKey {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The id.
+        id: ModelId,
+        /// How long they are, and how long they may be.
+        cause: FormatError,
+    },
+}
+
+/// Why a query cannot be answered.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QueryError {
+    /// The model has no such index.
+    #[error("{table} has no index {index:?}; it has: {}", known.join(", "))]
+    UnknownIndex {
+        /// The table.
+        table: &'static str,
+        /// What was asked for.
+        index: String,
+        /// The indexes that there are.
+        known: Vec<&'static str>,
+    },
+    /// More values (a range counts as one) were given than the index has fields.
+    #[error("index {table}.{index} ends with field {last_field}: {given} values are too many")]
+    TooManyValues {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The index's last field.
+        last_field: &'static str,
+        /// How many were given.
+        given: usize,
+    },
+    /// A value is of another type than its field.
+    #[error("index {table}.{index}: field {field} is {expected:?}, the value is {found:?}")]
+    WrongType {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The field.
+        field: &'static str,
+        /// The field's type.
+        expected: crate::FieldType,
+        /// The value's type.
+        found: crate::FieldType,
+    },
+    /// A value is NaN, which is before and after nothing.
+    #[error("index {table}.{index}: the value for field {field} is NaN")]
+    NotANumber {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// The values are longer than any entry can be.
+    #[error("index {table}.{index}: {cause}")]
+    TooLong {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// How long they are, and how long they may be.
+        cause: FormatError,
+    },
+    /// The cursor is not one that this library gave.
+    #[error("the cursor is malformed")]
+    CursorMalformed,
+    /// The cursor belongs to a query with another index, other values, another range or another direction.
+    #[error("the cursor belongs to another query than this one on {table}")]
+    CursorOfAnotherQuery {
+        /// The table.
+        table: &'static str,
+    },
+}

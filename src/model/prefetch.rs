@@ -1,0 +1,96 @@
+//! A transaction whose catalogue rows were read together with the rows of models, in one round.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use tidegate_store::{CommitError, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
+
+/// A store's transaction that remembers some small rows of its snapshot. Own writes forget them.
+pub(crate) struct PrefetchTxn<T> {
+    inner: T,
+    kept: HashMap<Bytes, Option<Bytes>>,
+}
+
+impl<T: Txn> PrefetchTxn<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { inner, kept: HashMap::new() }
+    }
+
+    /// The values of `keys`, in their order. Those of `keep` that are not known yet come in the same round, for later
+    /// calls of [`get`](Txn::get).
+    pub(crate) async fn fetch(
+        &mut self,
+        mut keys: Vec<Bytes>,
+        keep: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let asked = keys.len();
+        for key in keep {
+            if !self.kept.contains_key(&key) && !keys[asked..].contains(&key) {
+                keys.push(key);
+            }
+        }
+        if keys.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut values = self.inner.get_many(&keys).await?;
+        self.kept.extend(keys.drain(asked..).zip(values.drain(asked..)));
+        Ok(values)
+    }
+}
+
+impl<T: Txn> Txn for PrefetchTxn<T> {
+    fn start_version(&self) -> Version {
+        self.inner.start_version()
+    }
+
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        match self.kept.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.inner.get(key).await,
+        }
+    }
+
+    async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
+        self.inner.scan(range, limit, direction).await
+    }
+
+    async fn scan_keys(
+        &mut self,
+        range: &KeyRange,
+        count: usize,
+        direction: Direction,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        self.inner.scan_keys(range, count, direction).await
+    }
+
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.kept.remove(&key);
+        self.inner.put(key, value);
+    }
+
+    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
+        self.inner.put_versioned(prefix, suffix, value);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.kept.remove(&key);
+        self.inner.delete(key);
+    }
+
+    fn guard(&mut self, key: Bytes) {
+        self.inner.guard(key);
+    }
+
+    async fn commit(self) -> Result<Committed, CommitError> {
+        self.inner.commit().await
+    }
+}
