@@ -28,6 +28,10 @@ mod wakeup;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod property_tests;
 
 pub use catalogue::{register_event_type, topic_of_event_type};
 pub use cloudevents::{
