@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use crate::{
-    CommitError, CommitToken, Committed, Direction, KeyRange, MemoryStore, Outcome, ReadError, ScanLimit,
-    Store, Txn, Version,
+    CommitError, CommitToken, Committed, Direction, EmbeddedStore, KeyRange, MemoryStore, Outcome, ReadError,
+    ScanLimit, Store, Txn, Version,
 };
 
 macro_rules! backends {
@@ -99,6 +99,8 @@ macro_rules! backends {
 }
 
 backends! {
+    /// In one directory of this machine.
+    Embedded(EmbeddedStore),
     /// In memory: gone when its last handle is.
     Memory(MemoryStore),
 }

@@ -14,6 +14,7 @@ mod any;
 mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod embedded;
 mod error;
 pub mod faulty;
 mod limits;
@@ -26,6 +27,7 @@ mod write_set;
 
 pub use any::{AnyStore, AnyTxn};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use embedded::{EmbeddedOptions, EmbeddedStore, OpenError, SyncPolicy};
 pub use error::{CommitError, CommitToken, ReadError};
 pub use faulty::FaultyStore;
 pub use limits::TransactionLimits;

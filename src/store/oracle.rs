@@ -11,6 +11,16 @@ pub(crate) struct VersionOracle {
 }
 
 impl VersionOracle {
+    /// An oracle that goes on after a version that was given out before.
+    pub(crate) fn after(last: Version) -> Self {
+        Self { last }
+    }
+
+    /// The newest version that was given out.
+    pub(crate) fn last(&self) -> Version {
+        self.last
+    }
+
     /// The next version: of the millisecond `now_ms` if that is ahead of the last one, the one after the last otherwise.
     pub(crate) fn next(&mut self, now_ms: i64) -> Version {
         self.last = self.last.next().max(Version::first_of_ms(now_ms));

@@ -1,0 +1,401 @@
+//! The one thread that commits.
+//!
+//! What it is: it takes all transactions that wait, checks them for conflicts in their order, appends those that have
+//! none to the journal as one group with one write and one sync, puts them into the overlay, publishes their versions
+//! and answers. It freezes the overlay when it is time, and slows itself down when flushing falls behind.
+//!
+//! What it refuses to do: it never reads the tree, and never waits for a flush.
+//!
+//! What always holds: a version is published after it is durable (with [`SyncPolicy::Always`]), in order, a group at a
+//! time; after a failed write or sync nothing more is committed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::conflict::{ConflictWindow, KeyHash};
+use super::files::FileLayer;
+use super::journal::{AppendError, Covered, GroupBuilder, JournalWriter};
+use super::maintenance::{FlushRequest, Work};
+use super::metrics::{add, micros};
+use super::options::{EmbeddedOptions, SyncPolicy};
+use super::overlay::Overlay;
+use super::shared::Shared;
+use super::view::Snapshot;
+use crate::oracle::VersionOracle;
+use crate::{CommitError, CommitToken, Committed, Version};
+
+/// A group is written when it has this many bytes, or this many transactions, or nobody waits.
+const GROUP_MAX_BYTES: usize = 4 << 20;
+const GROUP_MAX_TRANSACTIONS: usize = 1_024;
+/// With the disk down to its reserve, a transaction that puts at most this many bytes still passes: enough for the
+/// state that goes with deletes.
+const RESERVE_PUT_MAX_BYTES: usize = 4 << 10;
+/// How often the free space is looked at while commits go on.
+const FREE_SPACE_INTERVAL: Duration = Duration::from_millis(500);
+/// How many frozen overlays may wait for the tree.
+const FROZEN_MAX: usize = 1;
+/// How long a group waits when flushing has fallen behind by one whole overlay; it grows with the square of that.
+const THROTTLE_AT_ONE_OVERLAY: Duration = Duration::from_millis(20);
+
+/// A transaction that waits to be committed.
+pub(super) struct Submission {
+    /// What it read; it keeps the conflict window open until the answer.
+    pub(super) snapshot: Snapshot,
+    /// Its changes as the journal keeps them.
+    pub(super) transaction: Vec<u8>,
+    /// What must not have been written or guarded since.
+    pub(super) writes: Vec<KeyHash>,
+    /// What must not have been written since.
+    pub(super) guards: Vec<KeyHash>,
+    /// A key that it writes, by which an unknown outcome is named.
+    pub(super) token_key: Bytes,
+    /// How many bytes of values it puts.
+    pub(super) put_bytes: usize,
+    /// Whether it only moves values to another place, so that it stands in nobody's way.
+    pub(super) is_relocation: bool,
+    /// Its share of the queue.
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
+    /// Who waits for the answer.
+    pub(super) reply: oneshot::Sender<Result<Committed, CommitError>>,
+}
+
+impl Submission {
+    fn refuse(self, error: CommitError) {
+        // Who no longer waits needs no answer.
+        let _ = self.reply.send(Err(error));
+    }
+
+    fn unknown(self, version: Version) {
+        let token = CommitToken { key: self.token_key.clone(), nonce: u128::from(version.0) };
+        self.refuse(CommitError::Unknown { token });
+    }
+}
+
+/// What the committer is sent.
+pub(super) enum Message {
+    /// Commit this.
+    Commit(Box<Submission>),
+    /// Commit what came before, and end.
+    Stop,
+}
+
+/// The settings that the committer looks at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CommitterSettings {
+    pub(super) sync: SyncPolicy,
+    pub(super) overlay_bytes: usize,
+    pub(super) journal_flush_bytes: u64,
+    pub(super) reserve_bytes: u64,
+}
+
+impl CommitterSettings {
+    pub(super) fn of(options: &EmbeddedOptions) -> Self {
+        Self {
+            sync: options.sync,
+            overlay_bytes: options.overlay_bytes,
+            journal_flush_bytes: options.journal_flush_bytes,
+            reserve_bytes: options.reserve_bytes,
+        }
+    }
+}
+
+/// What the journal held that the tree does not have.
+pub(super) struct Recovered {
+    /// The journal, to go on with.
+    pub(super) journal: JournalWriter,
+    /// Its entries.
+    pub(super) overlay: Arc<Overlay>,
+    /// The newest version that was given out.
+    pub(super) version: Version,
+    /// How many bytes of journal that is.
+    pub(super) bytes: u64,
+}
+
+/// The committer.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    files: Arc<dyn FileLayer>,
+    settings: CommitterSettings,
+    messages: Receiver<Message>,
+    maintenance: Sender<Work>,
+    journal: JournalWriter,
+    oracle: VersionOracle,
+    window: ConflictWindow,
+    /// The overlay that commits go to.
+    overlay: Arc<Overlay>,
+    /// Keys that were made and removed in this overlay, to be forgotten when no snapshot is older.
+    removed: VecDeque<(Version, Bytes)>,
+    /// Bytes appended since the overlay was begun.
+    journal_bytes: u64,
+    group: GroupBuilder,
+    /// The transactions of the group with their versions.
+    accepted: Vec<(Box<Submission>, Version)>,
+    space_checked: Option<Instant>,
+    synced: Instant,
+    is_stopping: bool,
+}
+
+impl Committer {
+    /// A committer that goes on where the journal ends.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        files: Arc<dyn FileLayer>,
+        settings: CommitterSettings,
+        messages: Receiver<Message>,
+        maintenance: Sender<Work>,
+        recovered: Recovered,
+    ) -> Self {
+        let Recovered { journal, overlay, version, bytes: journal_bytes } = recovered;
+        Self {
+            shared,
+            files,
+            settings,
+            messages,
+            maintenance,
+            journal,
+            oracle: VersionOracle::after(version),
+            window: ConflictWindow::new(version),
+            overlay,
+            removed: VecDeque::new(),
+            journal_bytes,
+            group: GroupBuilder::new(),
+            accepted: Vec::new(),
+            space_checked: None,
+            synced: Instant::now(),
+            is_stopping: false,
+        }
+    }
+
+    /// Commits until it is told to stop.
+    pub(super) fn run(mut self) {
+        self.freeze_if_due();
+        while !self.is_stopping {
+            match self.next_message() {
+                Some(Message::Commit(first)) => self.commit_group(first),
+                Some(Message::Stop) | None => self.is_stopping = true,
+            }
+        }
+        while let Ok(message) = self.messages.try_recv() {
+            if let Message::Commit(late) = message {
+                late.refuse(CommitError::Unavailable { reason: "the store is closing".to_owned() });
+            }
+        }
+        if self.shared.closed_reason().is_none() {
+            self.finish();
+        }
+        // Whether maintenance still runs or has ended on its own does not matter.
+        let _ = self.maintenance.send(Work::Stop);
+    }
+
+    /// The next message; while one waits for none, what was acknowledged is synced in time.
+    fn next_message(&mut self) -> Option<Message> {
+        loop {
+            let SyncPolicy::Interval(interval_ms) = self.settings.sync else {
+                return self.messages.recv().ok();
+            };
+            if !self.journal.is_dirty() || self.shared.closed_reason().is_some() {
+                return self.messages.recv().ok();
+            }
+            let due = self.synced + Duration::from_millis(interval_ms);
+            let wait = due.saturating_duration_since(Instant::now());
+            match if wait.is_zero() {
+                Err(RecvTimeoutError::Timeout)
+            } else {
+                self.messages.recv_timeout(wait)
+            } {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = self.sync() {
+                        self.shared.close(format!("syncing the journal failed: {error}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Commits a transaction together with all that wait behind it.
+    fn commit_group(&mut self, first: Box<Submission>) {
+        let began = Instant::now();
+        self.check_space();
+        self.group.clear();
+        let now_ms = self.shared.clock.now_ms();
+        self.consider(first, now_ms);
+        while self.group.len() < GROUP_MAX_BYTES && self.accepted.len() < GROUP_MAX_TRANSACTIONS {
+            match self.messages.try_recv() {
+                Ok(Message::Commit(next)) => self.consider(next, now_ms),
+                Ok(Message::Stop) => {
+                    self.is_stopping = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if !self.accepted.is_empty() {
+            self.write_and_answer(began);
+        }
+    }
+
+    /// Takes a transaction into the group, or refuses it.
+    fn consider(&mut self, submission: Box<Submission>, now_ms: i64) {
+        if let Some(reason) = self.shared.closed_reason() {
+            return submission.refuse(CommitError::Unavailable { reason });
+        }
+        let Submission { snapshot, writes, guards, .. } = &*submission;
+        if self.window.conflicts(snapshot.version, writes, guards) {
+            add(&self.shared.counters.conflicts, 1);
+            return submission.refuse(CommitError::Conflict);
+        }
+        let is_bound_by_reserve = submission.put_bytes > RESERVE_PUT_MAX_BYTES && !submission.is_relocation;
+        if is_bound_by_reserve && self.shared.is_disk_low() {
+            return submission.refuse(CommitError::DiskFull { reserve_bytes: self.settings.reserve_bytes });
+        }
+        // Within a group the versions follow one by one.
+        let is_first = self.group.transactions() == 0;
+        let version = self.oracle.next(if is_first { now_ms } else { 0 });
+        if !submission.is_relocation {
+            self.window.record(version, writes, guards);
+        }
+        self.group.add(&submission.transaction);
+        self.accepted.push((submission, version));
+    }
+
+    fn write_and_answer(&mut self, began: Instant) {
+        match self.write_group() {
+            Ok(()) => {
+                self.shared.counters.count_group(self.accepted.len(), began.elapsed());
+                for (submission, version) in self.accepted.drain(..) {
+                    let _ = submission.reply.send(Ok(Committed { version }));
+                }
+                self.window.prune(self.shared.views.oldest_open());
+                self.forget_removed();
+                self.freeze_if_due();
+                self.throttle();
+            }
+            Err(AppendError::Full) => {
+                self.shared.set_disk_low(true);
+                let reserve_bytes = self.settings.reserve_bytes;
+                for (submission, _) in self.accepted.drain(..) {
+                    submission.refuse(CommitError::DiskFull { reserve_bytes });
+                }
+            }
+            Err(AppendError::Failed(error)) => {
+                self.shared.close(format!("writing the journal failed: {error}"));
+                for (submission, version) in self.accepted.drain(..) {
+                    submission.unknown(version);
+                }
+            }
+        }
+    }
+
+    /// Writes the group, makes it durable, applies it, publishes it.
+    fn write_group(&mut self) -> Result<(), AppendError> {
+        if self.journal.make_room(self.group.len())? {
+            let (number, file) = self.journal.segment();
+            let file = file.clone();
+            self.shared.views.change(|view| {
+                Arc::make_mut(&mut view.segments).insert(number, file);
+            });
+        }
+        let last = self.oracle.last();
+        let first = Version(last.0 - u64::from(self.group.transactions()) + 1);
+        let (header, position) = self.journal.append(&mut self.group, first)?;
+        if self.settings.sync == SyncPolicy::Always {
+            self.sync().map_err(AppendError::Failed)?;
+        }
+        self.journal_bytes += header.group_bytes();
+        add(&self.shared.counters.journal_bytes, header.group_bytes());
+        let mut overlay = self.overlay.writer(self.shared.views.oldest_open());
+        let mut key_buffer = Vec::new();
+        let applied = header.for_each_change(self.group.body(), position, |version, change| {
+            let key = change.key(version, &mut key_buffer);
+            let removed = overlay.apply(key, version, change.change.slot(), change.is_versioned());
+            self.removed.extend(removed.map(|key| (version, key)));
+        });
+        applied.expect("what was encoded here can be decoded");
+        drop(overlay);
+        self.shared.views.publish(last);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.journal.sync()?;
+        self.synced = Instant::now();
+        Ok(())
+    }
+
+    /// Drops the keys that came and went within the overlay and that no snapshot sees.
+    fn forget_removed(&mut self) {
+        let oldest = self.shared.views.oldest_open();
+        let count = self.removed.iter().take_while(|(version, _)| *version <= oldest).count();
+        if count > 0 {
+            self.overlay.forget(self.removed.drain(..count));
+        }
+    }
+
+    /// Freezes the overlay if it, or the journal since it was begun, is long enough, and the last one is flushed.
+    fn freeze_if_due(&mut self) {
+        let is_due = self.overlay.bytes() >= self.settings.overlay_bytes
+            || self.journal_bytes >= self.settings.journal_flush_bytes;
+        if !is_due || self.shared.views.current().overlays.len() > FROZEN_MAX {
+            return;
+        }
+        // What the tree will cover must not be lost behind it.
+        if let Err(error) = self.sync() {
+            return self.shared.close(format!("syncing the journal failed: {error}"));
+        }
+        let covered = Covered {
+            position: self.journal.position(),
+            sequence: self.journal.sequence(),
+            version: self.oracle.last(),
+        };
+        let frozen = std::mem::take(&mut self.overlay);
+        self.removed.clear();
+        self.journal_bytes = 0;
+        self.shared.views.change(|view| view.overlays.insert(0, self.overlay.clone()));
+        // If maintenance has ended, the store is closed or about to be.
+        let _ = self.maintenance.send(Work::Flush(FlushRequest { overlay: frozen, covered }));
+    }
+
+    /// Waits a little if flushing has fallen behind, the longer the further.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio that is not exact slows down as well")]
+    fn throttle(&self) {
+        let overlay = self.overlay.bytes() as f64 / self.settings.overlay_bytes as f64;
+        let journal = self.journal_bytes as f64 / self.settings.journal_flush_bytes as f64;
+        let behind = overlay.max(journal) - 1.0;
+        if behind > 0.0 {
+            let wait = THROTTLE_AT_ONE_OVERLAY.mul_f64((behind * behind).min(100.0));
+            add(&self.shared.counters.throttled_us, micros(wait));
+            std::thread::sleep(wait);
+        }
+    }
+
+    fn check_space(&mut self) {
+        if self.space_checked.is_some_and(|checked| checked.elapsed() < FREE_SPACE_INTERVAL) {
+            return;
+        }
+        self.space_checked = Some(Instant::now());
+        match self.files.free_bytes() {
+            Ok(free) => self.shared.set_disk_low(free < self.settings.reserve_bytes),
+            Err(error) => tracing::warn!(%error, "the free space of the store's disk is not known"),
+        }
+    }
+
+    /// Ends the journal with a group of nothing, which says that all before it was durable.
+    fn finish(&mut self) {
+        self.group.clear();
+        let ended = self.sync().map_err(AppendError::Failed);
+        let ended = ended.and_then(|()| self.journal.make_room(self.group.len()).map(drop));
+        let ended = ended.and_then(|()| self.journal.append(&mut self.group, self.oracle.last()).map(drop));
+        let ended = ended.and_then(|()| self.sync().map_err(AppendError::Failed));
+        if let Err(error) = ended {
+            tracing::warn!(?error, "the journal could not be ended; opening it will take what is there");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What the threads, the handles and the transactions of one store share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::committer::Message;
+use super::conflict::KeyHasher;
+use super::metrics::Counters;
+use super::view::Views;
+use crate::{Clock, ReadError, TransactionLimits};
+
+/// How many bytes of transactions may wait for the committer; more wait before they are handed over.
+const QUEUE_MAX_BYTES: usize = 64 << 20;
+/// The least that a transaction takes of the queue, so that their number is bounded as well.
+const QUEUE_UNIT_BYTES: usize = 1 << 10;
+
+/// The shared part of a store.
+pub(super) struct Shared {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) limits: TransactionLimits,
+    pub(super) views: Arc<Views>,
+    pub(super) hasher: KeyHasher,
+    pub(super) counters: Counters,
+    pub(super) committer: Sender<Message>,
+    pub(super) queue: Arc<Semaphore>,
+    is_closed: AtomicBool,
+    closed: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        limits: TransactionLimits,
+        views: Arc<Views>,
+        committer: Sender<Message>,
+    ) -> Self {
+        Self {
+            clock,
+            limits,
+            views,
+            hasher: KeyHasher::default(),
+            counters: Counters::default(),
+            committer,
+            queue: Arc::new(Semaphore::new(QUEUE_MAX_BYTES / QUEUE_UNIT_BYTES)),
+            is_closed: AtomicBool::new(false),
+            closed: watch::Sender::new(None),
+        }
+    }
+
+    /// How many permits of the queue a transaction of that many bytes takes.
+    pub(super) fn queue_permits(bytes: usize) -> u32 {
+        let units = (bytes / QUEUE_UNIT_BYTES + 1).min(QUEUE_MAX_BYTES / QUEUE_UNIT_BYTES);
+        u32::try_from(units).expect("the queue has few permits")
+    }
+
+    /// Closes the store for good. The first reason counts.
+    pub(super) fn close(&self, reason: String) {
+        let closed_now = self.closed.send_if_modified(|closed| {
+            let is_first = closed.is_none();
+            if is_first {
+                tracing::error!(%reason, "the store has closed");
+                *closed = Some(reason);
+            }
+            is_first
+        });
+        if closed_now {
+            self.is_closed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Why the store has closed, if it has.
+    pub(super) fn closed_reason(&self) -> Option<String> {
+        if self.is_closed.load(Ordering::Acquire) { self.closed.borrow().clone() } else { None }
+    }
+
+    /// Refuses reads of a closed store.
+    pub(super) fn check_open(&self) -> Result<(), ReadError> {
+        self.closed_reason().map_or(Ok(()), |reason| Err(ReadError::Unavailable { reason }))
+    }
+
+    /// Returns with the reason when the store closes.
+    pub(super) async fn closed(&self) -> String {
+        let mut closed = self.closed.subscribe();
+        let reason = closed.wait_for(Option::is_some).await.expect("the sender lives as long as this");
+        reason.clone().expect("it was waited for")
+    }
+
+    /// Asks the committer to end, after what was sent to it before.
+    pub(super) fn stop_committer(&self) {
+        // An error says that it has ended.
+        let _ = self.committer.send(Message::Stop);
+    }
+
+    pub(super) fn is_disk_low(&self) -> bool {
+        self.counters.is_disk_low.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn set_disk_low(&self, is_low: bool) {
+        let was_low = self.counters.is_disk_low.swap(u64::from(is_low), Ordering::Relaxed) != 0;
+        if is_low && !was_low {
+            tracing::warn!(
+                "the disk is down to its reserve: commits that put data are refused until there is space"
+            );
+        } else if was_low && !is_low {
+            tracing::info!("the disk has space again");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A transaction of an embedded store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Handle;
+use super::committer::{Message, Submission};
+use super::journal::TransactionEncoder;
+use super::shared::Shared;
+use super::view::Snapshot;
+use crate::write_set::{Write, WriteSet};
+use crate::{CommitError, CommitToken, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
+
+/// A transaction of an [`EmbeddedStore`](super::EmbeddedStore).
+///
+/// Reads run where they are awaited: they find what they want in memory or in the page cache of the machine, and block
+/// the task for as long as the disk takes if they do not.
+pub struct EmbeddedTxn {
+    handle: Arc<Handle>,
+    snapshot: Snapshot,
+    began_ms: i64,
+    write_set: WriteSet,
+}
+
+impl EmbeddedTxn {
+    pub(super) fn begin(handle: Arc<Handle>) -> Result<Self, ReadError> {
+        handle.shared.check_open()?;
+        let began_ms = handle.shared.clock.now_ms();
+        let snapshot = handle.shared.views.open();
+        Ok(Self { handle, snapshot, began_ms, write_set: WriteSet::default() })
+    }
+
+    /// Whether it writes or guards and has outlived its time.
+    fn has_expired(&self) -> bool {
+        let age_ms = self.shared().clock.now_ms().saturating_sub(self.began_ms);
+        !self.write_set.is_empty()
+            && u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.shared().limits.max_ms)
+    }
+
+    fn check_read(&self) -> Result<(), ReadError> {
+        self.shared().check_open()?;
+        if self.has_expired() {
+            return Err(ReadError::Expired { max_ms: self.shared().limits.max_ms });
+        }
+        Ok(())
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        if let Some(own) = self.write_set.get(key) {
+            return Ok(own.value());
+        }
+        let view = &self.snapshot.view;
+        view.find(key, self.snapshot.version)?.map(|slot| view.load(slot)).transpose()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
+    }
+}
+
+impl Txn for EmbeddedTxn {
+    fn start_version(&self) -> Version {
+        self.snapshot.version
+    }
+
+    async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.check_read()?;
+        self.read(key)
+    }
+
+    async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        self.check_read()?;
+        keys.iter().map(|key| self.read(key)).collect()
+    }
+
+    async fn scan(
+        &mut self,
+        range: &KeyRange,
+        limit: ScanLimit,
+        direction: Direction,
+    ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
+        self.check_read()?;
+        let Snapshot { view, version, .. } = &self.snapshot;
+        let base = view.scan(range, *version, direction)?;
+        self.write_set.scan(range, limit, direction, base, |slot| view.load(slot))
+    }
+
+    async fn scan_keys(
+        &mut self,
+        range: &KeyRange,
+        count: usize,
+        direction: Direction,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        self.check_read()?;
+        let base = self.snapshot.view.scan(range, self.snapshot.version, direction)?;
+        self.write_set.scan_keys(range, count, direction, base)
+    }
+
+    fn put(&mut self, key: Bytes, value: Bytes) {
+        self.write_set.put(key, value);
+    }
+
+    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
+        self.write_set.put_versioned(prefix, suffix, value);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.write_set.delete(key);
+    }
+
+    fn guard(&mut self, key: Bytes) {
+        self.write_set.guard(key);
+    }
+
+    async fn commit(self) -> Result<Committed, CommitError> {
+        if let Some(reason) = self.shared().closed_reason() {
+            return Err(CommitError::Unavailable { reason });
+        }
+        if self.has_expired() {
+            return Err(CommitError::Expired { max_ms: self.shared().limits.max_ms });
+        }
+        self.write_set.check_size(&self.shared().limits)?;
+        if self.write_set.is_empty() {
+            return Ok(Committed { version: self.snapshot.version.next() });
+        }
+        let Self { handle, snapshot, write_set, .. } = self;
+        let transaction = TransactionEncoder::encode(&write_set);
+        let permits = Shared::queue_permits(transaction.len());
+        let permit = handle.shared.queue.clone().acquire_many_owned(permits).await;
+        let hash = |key: &Bytes| handle.shared.hasher.hash(key);
+        let (reply, answer) = oneshot::channel();
+        let token_key = token_key(&write_set);
+        let submission = Submission {
+            snapshot,
+            transaction,
+            writes: write_set.writes().keys().map(hash).collect(),
+            guards: write_set.guards().iter().map(hash).collect(),
+            token_key: token_key.clone(),
+            put_bytes: put_bytes(&write_set),
+            is_relocation: false,
+            _permit: permit.ok(),
+            reply,
+        };
+        drop(write_set);
+        if handle.shared.committer.send(Message::Commit(Box::new(submission))).is_err() {
+            let reason = handle.shared.closed_reason().unwrap_or_else(|| "the store is closing".to_owned());
+            return Err(CommitError::Unavailable { reason });
+        }
+        // No answer: the committer ended at this very moment.
+        answer.await.unwrap_or(Err(CommitError::Unknown { token: CommitToken { key: token_key, nonce: 0 } }))
+    }
+}
+
+fn token_key(write_set: &WriteSet) -> Bytes {
+    let written = write_set.writes().keys().next();
+    let versioned = write_set.versioned().first().map(|put| &put.prefix);
+    written.or(versioned).or(write_set.guards().first()).cloned().unwrap_or_default()
+}
+
+fn put_bytes(write_set: &WriteSet) -> usize {
+    let puts = write_set.writes().values().map(|write| match write {
+        Write::Put(value) => value.len(),
+        Write::Delete => 0,
+    });
+    puts.chain(write_set.versioned().iter().map(|put| put.value.len())).sum()
+}

@@ -1,0 +1,215 @@
+//! What a snapshot reads from, and which snapshots are open.
+//!
+//! What it is: a [`View`] is the overlays, the tree and the segments at one moment; it is replaced, never changed, when
+//! an overlay is frozen or flushed and when a segment comes or goes. A [`Snapshot`] is a view and a version.
+//!
+//! What always holds: a view together with any version that was published while it was the current one gives the whole
+//! store at that version, however long the snapshot lives: overlays only gain newer versions, a tree reader stands
+//! still, and a segment stays readable as long as a view has it.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+
+use super::journal::{Segments, segment_name};
+use super::overlay::{self, Overlay};
+use super::slot::{Pointer, Slot};
+use super::tree::{TreeReader, TreeScan};
+use crate::{Direction, KeyRange, ReadError, Version};
+
+/// Where the entries are.
+#[derive(Clone)]
+pub(super) struct View {
+    /// The overlay that commits go to, then the frozen ones that the tree does not have yet, newest first.
+    pub(super) overlays: Vec<Arc<Overlay>>,
+    /// What was flushed.
+    pub(super) tree: Arc<TreeReader>,
+    /// The files with the large values.
+    pub(super) segments: Arc<Segments>,
+}
+
+impl View {
+    /// Where the value of a key is at a version.
+    pub(super) fn find(&self, key: &[u8], version: Version) -> Result<Option<Slot>, ReadError> {
+        match self.overlays.iter().find_map(|overlay| overlay.get(key, version)) {
+            Some(change) => Ok(change),
+            None => self.tree.get(key),
+        }
+    }
+
+    /// The bytes of a value.
+    pub(super) fn load(&self, slot: Slot) -> Result<Bytes, ReadError> {
+        match slot {
+            Slot::Inline(value) => Ok(value),
+            Slot::Pointer(pointer) => self.load_pointer(pointer),
+        }
+    }
+
+    /// The entries of a range at a version.
+    pub(super) fn scan(
+        &self,
+        range: &KeyRange,
+        version: Version,
+        direction: Direction,
+    ) -> Result<Merge, ReadError> {
+        let overlays = self.overlays.iter().map(|overlay| overlay.scan(range, version, direction).peekable());
+        Ok(Merge {
+            overlays: overlays.collect(),
+            tree: self.tree.scan(range, direction)?.peekable(),
+            direction,
+        })
+    }
+
+    fn load_pointer(&self, pointer: Pointer) -> Result<Bytes, ReadError> {
+        let Pointer { position, len, crc } = pointer;
+        let damaged = |what: &str| ReadError::Damaged {
+            place: format!(
+                "{}, offset {}, {len} bytes: {what}",
+                segment_name(position.segment),
+                position.offset
+            ),
+        };
+        let segment =
+            self.segments.get(&position.segment).ok_or_else(|| damaged("the segment is missing"))?;
+        let mut value = vec![0; len as usize];
+        segment.read_exact_at(position.offset, &mut value).map_err(|error| damaged(&error.to_string()))?;
+        if crc32c::crc32c(&value) != crc {
+            return Err(damaged("checksum mismatch"));
+        }
+        Ok(value.into())
+    }
+}
+
+/// The entries of overlays and tree in one order, the newest of each key, removed ones left out.
+pub(super) struct Merge {
+    overlays: Vec<Peekable<overlay::Scan>>,
+    tree: Peekable<TreeScan>,
+    direction: Direction,
+}
+
+impl Merge {
+    /// The first key of all sources.
+    fn first_key(&mut self) -> Option<Bytes> {
+        let mut first = match self.tree.peek() {
+            Some(Ok((key, _))) => Some(key),
+            Some(Err(_)) | None => None,
+        };
+        for overlay in &mut self.overlays {
+            if let Some((key, _)) = overlay.peek() {
+                let is_before = |other: &Bytes| match self.direction {
+                    Direction::Forward => key < other,
+                    Direction::Backward => key > other,
+                };
+                if first.is_none_or(is_before) {
+                    first = Some(key);
+                }
+            }
+        }
+        first.cloned()
+    }
+}
+
+impl Iterator for Merge {
+    type Item = Result<(Bytes, Slot), ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(Err(_)) = self.tree.peek() {
+                return self.tree.next();
+            }
+            let key = self.first_key()?;
+            let mut newest = None;
+            for overlay in &mut self.overlays {
+                let here = overlay.next_if(|(other, _)| *other == key);
+                newest = newest.or(here.map(|(_, change)| change));
+            }
+            let is_in_tree = matches!(self.tree.peek(), Some(Ok((other, _))) if *other == key);
+            let in_tree = if is_in_tree { self.tree.next() } else { None };
+            match newest {
+                Some(Some(slot)) => return Some(Ok((key, slot))),
+                Some(None) => {}
+                None => return in_tree,
+            }
+        }
+    }
+}
+
+/// The current view, the newest published version, and the open snapshots.
+pub(super) struct Views {
+    state: Mutex<State>,
+}
+
+struct State {
+    view: Arc<View>,
+    published: Version,
+    /// How many snapshots are open at a version.
+    open: BTreeMap<Version, usize>,
+}
+
+impl Views {
+    /// Begins with a view that is complete at a version.
+    pub(super) fn new(view: View, published: Version) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { view: Arc::new(view), published, open: BTreeMap::new() }) })
+    }
+
+    /// Opens a snapshot of everything that was published.
+    pub(super) fn open(self: &Arc<Self>) -> Snapshot {
+        let mut state = self.state();
+        let version = state.published;
+        *state.open.entry(version).or_default() += 1;
+        Snapshot { views: self.clone(), view: state.view.clone(), version }
+    }
+
+    /// Makes all versions up to this one visible to snapshots that are opened from now on.
+    pub(super) fn publish(&self, version: Version) {
+        self.state().published = version;
+    }
+
+    /// The version of the oldest snapshot that is open now or will be.
+    pub(super) fn oldest_open(&self) -> Version {
+        let state = self.state();
+        state.open.keys().next().copied().unwrap_or(state.published)
+    }
+
+    /// Replaces the current view by a changed one.
+    pub(super) fn change(&self, change: impl FnOnce(&mut View)) {
+        let mut state = self.state();
+        let mut view = View::clone(&state.view);
+        change(&mut view);
+        let replaced = std::mem::replace(&mut state.view, Arc::new(view));
+        drop(state);
+        // It may be the last one to hold an overlay or a removed file.
+        drop(replaced);
+    }
+
+    /// The current view.
+    pub(super) fn current(&self) -> Arc<View> {
+        self.state().view.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics with the lock held")
+    }
+}
+
+/// The store at one version, until it is dropped.
+pub(super) struct Snapshot {
+    views: Arc<Views>,
+    /// What it reads from.
+    pub(super) view: Arc<View>,
+    /// What it sees: everything up to this.
+    pub(super) version: Version,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let mut state = self.views.state();
+        let count = state.open.get_mut(&self.version).expect("it was counted when it was opened");
+        *count -= 1;
+        if *count == 0 {
+            state.open.remove(&self.version);
+        }
+    }
+}
