@@ -71,3 +71,51 @@ impl fmt::Display for ModelId {
         }
     }
 }
+
+impl From<i64> for ModelId {
+    fn from(id: i64) -> Self {
+        Self::Integer(id)
+    }
+}
+
+impl From<i32> for ModelId {
+    fn from(id: i32) -> Self {
+        Self::Integer(id.into())
+    }
+}
+
+impl From<u32> for ModelId {
+    fn from(id: u32) -> Self {
+        Self::Integer(id.into())
+    }
+}
+
+impl From<Uuid> for ModelId {
+    fn from(id: Uuid) -> Self {
+        Self::Uuid(id)
+    }
+}
+
+impl From<&str> for ModelId {
+    fn from(id: &str) -> Self {
+        Self::String(id.to_owned())
+    }
+}
+
+impl From<String> for ModelId {
+    fn from(id: String) -> Self {
+        Self::String(id)
+    }
+}
+
+impl From<&String> for ModelId {
+    fn from(id: &String) -> Self {
+        Self::String(id.clone())
+    }
+}
+
+impl From<&Self> for ModelId {
+    fn from(id: &Self) -> Self {
+        id.clone()
+    }
+}
