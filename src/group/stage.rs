@@ -104,6 +104,9 @@ impl Stage {
         let deleted = effects.replies.iter().any(|(_, reply)| matches!(reply, Reply::Delete(Ok(()))));
         let unfounded = self.group.as_ref().is_some_and(|group| !group.is_founded());
         if deleted || unfounded {
+            let is_idle =
+                self.group.as_ref().is_none_or(|group| group.is_idle() && group.next_deadline_ms().is_none());
+            assert!(is_idle, "a group that is gone waits for nothing");
             assert_eq!(self.rows, Rows::default(), "a group that is gone leaves no rows");
             self.group = None;
         }

@@ -152,6 +152,12 @@ impl Group {
         self.rows.is_founded()
     }
 
+    /// Who coordinates it, as its row says once it is founded.
+    #[must_use]
+    pub fn coordinator(&self) -> Coordinator {
+        self.rows.coordinator()
+    }
+
     /// Whether nobody is in it or about to be: dropping it from memory loses nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {

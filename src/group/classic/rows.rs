@@ -47,6 +47,10 @@ impl Rows {
         Self { group: Some(group), members, ..Self::none(coordinator) }
     }
 
+    pub(super) fn coordinator(&self) -> Coordinator {
+        self.coordinator
+    }
+
     pub(super) fn is_founded(&self) -> bool {
         self.group.is_some()
     }
