@@ -94,3 +94,31 @@ impl<T: Txn> Txn for PrefetchTxn<T> {
         self.inner.commit().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidegate_store::Store;
+
+    use super::*;
+    use crate::fixture::memory_store;
+
+    #[tokio::test]
+    async fn own_writes_are_seen_over_what_was_fetched_before() {
+        let (put, deleted) = (Bytes::from_static(b"put"), Bytes::from_static(b"deleted"));
+        let (old, new) = (Bytes::from_static(b"old"), Bytes::from_static(b"new"));
+        let store = memory_store();
+        let mut txn = store.begin().await.expect("begun");
+        txn.put(put.clone(), old.clone());
+        txn.put(deleted.clone(), old.clone());
+        txn.commit().await.expect("committed");
+
+        let mut txn = PrefetchTxn::new(store.begin().await.expect("begun"));
+        let fetched = txn.fetch(vec![put.clone()], [put.clone(), deleted.clone()]).await.expect("read");
+        assert_eq!(fetched, [Some(old.clone())], "only what was asked for is given");
+        assert_eq!(txn.get(&deleted).await, Ok(Some(old)));
+        txn.put(put.clone(), new.clone());
+        txn.delete(deleted.clone());
+        assert_eq!(txn.get(&put).await, Ok(Some(new)));
+        assert_eq!(txn.get(&deleted).await, Ok(None));
+    }
+}
