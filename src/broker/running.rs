@@ -78,7 +78,7 @@ impl RunningBroker {
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
         let broker = Arc::new(Broker {
-            partitions: PartitionHosts::new(store.clone(), &settings, shutdown.clone()),
+            partitions: PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),
             groups: GroupHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),
             settings,
             store,

@@ -35,11 +35,16 @@ mod trim;
 pub use admission::{AdmittedBatch, BatchRules};
 pub use append::{Appended, Appender, Appends, LogEntry, UNKNOWN_OFFSET};
 pub use error::{AppendError, BatchRejection, LogError, OffsetError, SequenceError, WriteError};
-pub use lookup::{EpochEnd, TimestampedOffset, epoch_end_offset, find_by_timestamp, find_max_timestamp};
+pub use lookup::{
+    EpochEnd, TimestampedOffset, epoch_at, epoch_end_offset, find_by_timestamp, find_max_timestamp,
+};
 pub use ownership::{Ownership, drop_partition, empty_state, load_state, take_ownership};
 pub use producer_id::{ProducerIdError, ProducerIds};
 pub use read::{Batches, ReadLimit, ReadResult, append_version_at, read};
 pub use sequence::SequenceRange;
 pub use settle::{commit_settled, settle};
 pub use tail_cache::TailCache;
-pub use trim::{ExpiryStep, Retention, delete_records, expire_producers, has_expired_records, retain, sweep};
+pub use trim::{
+    ExpiryStep, Retention, delete_records, expire_producers, has_expired_producers, has_expired_records,
+    retain, sweep,
+};

@@ -189,6 +189,19 @@ fn find_record(
     Ok(latest)
 }
 
+/// The leader epoch of the batch that holds an offset; none at the end of the log.
+///
+/// # Errors
+/// If the store fails or the batch does not decode.
+pub async fn epoch_at(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    offset: Offset,
+) -> Result<Option<OwnerEpoch>, LogError> {
+    let batch = search::batch_at(txn, id, offset).await?;
+    Ok(batch.map(|batch| OwnerEpoch(batch.header.partition_leader_epoch)))
+}
+
 /// Where an epoch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochEnd {

@@ -12,6 +12,9 @@ use crate::search::{self, StoredBatch};
 use crate::sequence::has_expired;
 use crate::{LogError, OffsetError, Ownership, WriteError, load_state};
 
+/// Producers' rows that are read at a time.
+const PRODUCERS_PAGE: usize = 1000;
+
 /// How long and how much to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
@@ -142,6 +145,35 @@ pub struct ExpiryStep {
     pub removed: usize,
     /// Where the next step begins; none if this was the last.
     pub next: Option<ProducerId>,
+}
+
+/// Whether [`expire_producers`] would forget any: a look without ownership.
+///
+/// # Errors
+/// If the store fails or a row does not decode.
+pub async fn has_expired_producers(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    now_ms: i64,
+    expiration_ms: i64,
+) -> Result<bool, LogError> {
+    let (start, end) = ProducerKey::range(id);
+    let mut range = KeyRange::new(start, end);
+    loop {
+        let rows = txn.scan(&range, ScanLimit::count(PRODUCERS_PAGE), Direction::Forward).await?;
+        let last = rows.last().map(|(key, _)| KeyRange::successor(key));
+        let full = rows.len() == PRODUCERS_PAGE;
+        for (_, value) in rows {
+            let known = ProducerValue::decode(value).map_err(LogError::row(id))?;
+            if has_expired(&known, now_ms, expiration_ms) {
+                return Ok(true);
+            }
+        }
+        match last {
+            Some(next) if full => range.start = next,
+            _ => return Ok(false),
+        }
+    }
 }
 
 /// Forgets idempotent producers without a batch for `expiration_ms`, looking at no more than `limit` of them.

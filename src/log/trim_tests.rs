@@ -128,6 +128,9 @@ async fn silent_producers_are_forgotten_in_bounded_steps() {
         let sent_ms = NOW_MS + if producer % 2 == 0 { 0 } else { 1000 };
         append_one(&store, &owner, &at(idempotent(producer, 0, 0, 1), sent_ms)).await.expect("owned");
     }
+    let mut txn = store.begin().await.expect("a store that works");
+    assert_eq!(has_expired_producers(&mut txn, ID, NOW_MS + 999, 1000).await, Ok(false));
+    assert_eq!(has_expired_producers(&mut txn, ID, NOW_MS + 1500, 1000).await, Ok(true));
     let (mut from, mut removed, mut steps) = (Some(ProducerId(0)), 0, 0);
     while let Some(next) = from {
         let mut txn = store.begin().await.expect("a store that works");

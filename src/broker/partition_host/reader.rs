@@ -1,0 +1,148 @@
+//! Reading a partition: by its status, the tail cache and the store, without its task.
+
+use metrics::counter;
+use tidegate_format::{Offset, OwnerEpoch, PartitionId};
+use tidegate_log::{
+    AdmittedBatch, EpochEnd, OffsetError, ReadLimit, ReadResult, TimestampedOffset, epoch_end_offset,
+    find_by_timestamp, find_max_timestamp, read,
+};
+use tidegate_outbox::hold::{HoldRejection, HoldRules, Plan, plan};
+use tidegate_protocol::batch::{BatchHeader, NO_TIMESTAMP};
+use tidegate_store::Store;
+
+use super::{PartitionError, PartitionHosts, Status, StatusWatch};
+use crate::topics::TopicConfig;
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OffsetQuery {
+    /// The first that can be read.
+    Earliest,
+    /// The one after the last that can be read.
+    Latest,
+    /// That of the first record with the highest timestamp.
+    MaxTimestamp,
+    /// That of the first record at or after a time, in milliseconds since the Unix epoch.
+    AtOrAfter(i64),
+}
+
+impl<S: Store> PartitionHosts<S> {
+    /// Where a partition stands.
+    pub(crate) async fn status(&self, id: PartitionId) -> Result<Status, PartitionError> {
+        Ok(self.shared.partition(id)?.load_status(&self.shared.store).await?)
+    }
+
+    /// Sees each change of the status from now on.
+    pub(crate) fn watch(&self, id: PartitionId) -> Result<StatusWatch, PartitionError> {
+        Ok(self.shared.partition(id)?.watch())
+    }
+
+    /// The epoch of a partition's owner, if it is known without a look at the store.
+    pub(crate) fn known_epoch(&self, id: PartitionId) -> Option<OwnerEpoch> {
+        let partition = self.shared.partitions().get(&id).cloned();
+        Some(partition?.status()?.epoch)
+    }
+
+    /// The bytes of the batches in a log.
+    pub(crate) async fn log_bytes(&self, id: PartitionId) -> Result<u64, PartitionError> {
+        Ok(self.status(id).await?.log_bytes)
+    }
+
+    /// Reads from an offset on.
+    pub(crate) async fn read(
+        &self,
+        id: PartitionId,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<ReadResult, ReadPartitionError> {
+        let status = self.status(id).await?;
+        let Status { log_start, high_watermark, .. } = status;
+        if from == high_watermark {
+            return Ok(ReadResult { batches: Default::default(), log_start, high_watermark });
+        }
+        if from >= log_start
+            && let Some(batches) = self.shared.cache.read(id, from, limit)
+        {
+            counter!("tidegate_tail_cache_reads_total", "result" => "hit").increment(1);
+            // What was pushed after the status was read is committed all the same.
+            let last = batches.batches.last().and_then(|batch| BatchHeader::decode(batch).ok());
+            let end = last.map_or(high_watermark, |last| Offset(last.last_offset()).plus(1));
+            return Ok(ReadResult { batches, log_start, high_watermark: high_watermark.max(end) });
+        }
+        counter!("tidegate_tail_cache_reads_total", "result" => "miss").increment(1);
+        let mut txn = self.shared.store.begin().await.map_err(PartitionError::from)?;
+        read(&mut txn, id, from, limit).await.map_err(|error| match error {
+            OffsetError::OutOfRange { log_start, high_watermark } => {
+                ReadPartitionError::OutOfRange { log_start, high_watermark }
+            }
+            OffsetError::Log(error) => ReadPartitionError::Partition(error.into()),
+        })
+    }
+
+    /// Finds an offset; none if there is no such record.
+    pub(crate) async fn find_offset(
+        &self,
+        id: PartitionId,
+        query: OffsetQuery,
+    ) -> Result<Option<TimestampedOffset>, PartitionError> {
+        let status = self.status(id).await?;
+        let edge = |offset, epoch: OwnerEpoch| {
+            Some(TimestampedOffset { offset, timestamp_ms: NO_TIMESTAMP, leader_epoch: epoch.0 })
+        };
+        let room = self.shared.limits.decompressed_max_bytes;
+        let mut txn = match query {
+            OffsetQuery::Latest => return Ok(edge(status.high_watermark, status.epoch)),
+            OffsetQuery::Earliest if status.log_start == status.high_watermark => {
+                return Ok(edge(status.log_start, status.epoch));
+            }
+            _ => self.shared.store.begin().await?,
+        };
+        match query {
+            OffsetQuery::MaxTimestamp => Ok(find_max_timestamp(&mut txn, id, room).await?),
+            OffsetQuery::AtOrAfter(target_ms) => Ok(find_by_timestamp(&mut txn, id, target_ms, room).await?),
+            OffsetQuery::Earliest | OffsetQuery::Latest => {
+                let epoch = tidegate_log::epoch_at(&mut txn, id, status.log_start).await?;
+                Ok(edge(status.log_start, epoch.unwrap_or(status.epoch)))
+            }
+        }
+    }
+
+    /// Where the records of an epoch end; none if the epoch is later than the owner's.
+    pub(crate) async fn epoch_end(
+        &self,
+        id: PartitionId,
+        epoch: OwnerEpoch,
+    ) -> Result<Option<EpochEnd>, PartitionError> {
+        self.shared.partition(id)?;
+        let mut txn = self.shared.store.begin().await?;
+        Ok(epoch_end_offset(&mut txn, id, epoch).await?)
+    }
+
+    /// Looks into a batch for a scheduled topic, away from the tasks that serve others.
+    pub(crate) async fn plan(
+        &self,
+        batch: AdmittedBatch,
+        topic: &TopicConfig,
+    ) -> Result<Plan, HoldRejection> {
+        let rules = HoldRules {
+            decompressed_max_bytes: self.shared.limits.decompressed_max_bytes,
+            timestamp_before_max_ms: topic.timestamp_before_max_ms,
+            timestamp_after_max_ms: topic.timestamp_after_max_ms,
+        };
+        let _permit = self.shared.plans.acquire().await.expect("the semaphore is never closed");
+        let now_ms = self.shared.store.now_ms();
+        match tokio::task::spawn_blocking(move || plan(batch, &rules, now_ms)).await {
+            Ok(planned) => planned,
+            Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+        }
+    }
+}
+
+/// Why nothing was read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadPartitionError {
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    #[error("the offset is outside of {log_start} to {high_watermark}")]
+    OutOfRange { log_start: Offset, high_watermark: Offset },
+}

@@ -1,0 +1,147 @@
+//! Retention of all partitions, in rounds, one partition at a time, and never in the way of produce: the partition's
+//! task makes one small commit, and what it uncovers is removed here.
+
+use std::sync::Arc;
+
+use metrics::counter;
+use tidegate_format::{PartitionId, ProducerId};
+use tidegate_log::{expire_producers, has_expired_producers, has_expired_records, retain, sweep};
+use tidegate_outbox::sweep_gone_topics;
+use tidegate_store::{CommitError, Store};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::host::{Fenced, Host, Work};
+use super::limits::retention;
+use super::{PartitionError, Shared};
+
+/// Producers that are looked at in one turn of a partition's task.
+const EXPIRY_STEP: usize = 1000;
+/// Topics that are gone whose rows are removed in one round.
+const GONE_TOPICS_MAX: usize = 100;
+
+/// Moves the start of the log past what is not kept any more.
+pub(super) struct Retain {
+    done: oneshot::Sender<()>,
+}
+
+/// Forgets silent producers; gives where to go on.
+pub(super) struct ExpireProducers {
+    from: ProducerId,
+    next: oneshot::Sender<Option<ProducerId>>,
+}
+
+/// Checks all partitions again and again until the broker stops.
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
+    let mut next_round = Instant::now() + shared.limits.retention_check;
+    loop {
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = tokio::time::sleep_until(next_round) => {}
+        }
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = round(&shared) => {}
+        }
+        next_round = Instant::now() + shared.limits.retention_check;
+    }
+}
+
+async fn round<S: Store>(shared: &Arc<Shared<S>>) {
+    for id in shared.topics.partitions() {
+        if let Err(error) = check(shared, id).await {
+            warn!(partition = %id, %error, "retention is checked again in the next round");
+        }
+    }
+    match sweep_gone_topics(&shared.store, GONE_TOPICS_MAX).await {
+        Ok(gone) if gone.is_empty() => {}
+        Ok(gone) => info!(topics = gone.len(), "removed what was left of topics that are gone"),
+        Err(error) => warn!(%error, "rows of topics that are gone are looked for again in the next round"),
+    }
+}
+
+/// Checks one partition, and starts its task only if there is something to do.
+async fn check<S: Store>(shared: &Arc<Shared<S>>, id: PartitionId) -> Result<(), PartitionError> {
+    let Some(topic) = shared.topics.config(id.topic) else { return Ok(()) };
+    let now_ms = shared.store.now_ms();
+    let mut txn = shared.store.begin().await?;
+    let records = has_expired_records(&mut txn, id, &retention(&topic), now_ms).await?;
+    let expiration_ms = shared.limits.producer_id_expiration_ms;
+    let producers = has_expired_producers(&mut txn, id, now_ms, expiration_ms).await?;
+    drop(txn);
+    if records {
+        let (done, ended) = oneshot::channel();
+        shared.send(id, Work::Retain(Retain { done })).await?;
+        // An error means that the task refused it: the next round comes back to it.
+        let _refused = ended.await;
+    }
+    if sweep(&shared.store, id)
+        .await
+        .map_err(|error| PartitionError::Storage { reason: error.to_string() })?
+    {
+        counter!("tidegate_retention_sweeps_total").increment(1);
+    }
+    let mut from = producers.then_some(ProducerId(0));
+    while let Some(step_from) = from {
+        let (next, ended) = oneshot::channel();
+        shared.send(id, Work::ExpireProducers(ExpireProducers { from: step_from, next })).await?;
+        from = ended.await.unwrap_or(None);
+    }
+    Ok(())
+}
+
+impl<S: Store> Host<S> {
+    pub(super) async fn retain(&mut self, work: Retain) -> Result<(), Fenced> {
+        let retained = self.try_retain().await;
+        // Nobody waits if the broker stops.
+        let _nobody_waits = work.done.send(());
+        self.ended(retained)
+    }
+
+    async fn try_retain(&self) -> Result<(), PartitionError> {
+        let Some(topic) = self.shared.topics.config(self.partition.id.topic) else { return Ok(()) };
+        let mut txn = self.shared.store.begin().await?;
+        let now_ms = self.shared.store.now_ms();
+        let retained = retain(&mut txn, &self.ownership, &retention(&topic), now_ms).await?;
+        let Some(state) = retained else { return Ok(()) };
+        self.commit(txn).await?;
+        self.partition.publish(&state);
+        Ok(())
+    }
+
+    pub(super) async fn expire_producers(&mut self, work: ExpireProducers) -> Result<(), Fenced> {
+        let step = self.try_expire(work.from).await;
+        let next = step.as_ref().ok().copied().flatten();
+        // Nobody waits if the broker stops.
+        let _nobody_waits = work.next.send(next);
+        self.ended(step.map(drop))
+    }
+
+    async fn try_expire(&self, from: ProducerId) -> Result<Option<ProducerId>, PartitionError> {
+        let mut txn = self.shared.store.begin().await?;
+        let now_ms = self.shared.store.now_ms();
+        let expiration_ms = self.shared.limits.producer_id_expiration_ms;
+        let step =
+            expire_producers(&mut txn, &self.ownership, from, EXPIRY_STEP, now_ms, expiration_ms).await?;
+        if step.removed > 0 {
+            self.commit(txn).await?;
+        }
+        Ok(step.next)
+    }
+
+    /// What a background step came to: it is tried again in the next round, unless the partition has another owner.
+    fn ended(&self, step: Result<(), PartitionError>) -> Result<(), Fenced> {
+        match step {
+            Ok(()) => Ok(()),
+            Err(PartitionError::NotOwner) => Err(Fenced),
+            Err(error) => {
+                if error != PartitionError::from(CommitError::Conflict) {
+                    self.partition.forget();
+                }
+                warn!(partition = %self.partition.id, %error, "retention is tried again in the next round");
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Wakes partitions that have no task when there is something for their logs: by a hint, at the next due time, and in
+//! sweeps that find what nobody told.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidegate_format::PartitionId;
+use tidegate_outbox::count_pending;
+use tidegate_store::Store;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::due::DueTimes;
+use super::{PartitionError, Shared};
+
+/// Partitions that are looked at between two looks at the clock and the hints.
+const SLICE: usize = 64;
+
+/// Partitions without a task that may have entries: each at most once, however often it was told.
+#[derive(Default)]
+pub(super) struct Hints {
+    partitions: Mutex<BTreeSet<PartitionId>>,
+    added: Notify,
+}
+
+impl Hints {
+    pub(super) fn add(&self, id: PartitionId) {
+        let new = self.partitions.lock().expect("nothing panics with the lock held").insert(id);
+        if new {
+            self.added.notify_one();
+        }
+    }
+
+    /// Takes some of them out.
+    fn take(&self) -> Vec<PartitionId> {
+        let mut partitions = self.partitions.lock().expect("nothing panics with the lock held");
+        let taken: Vec<_> = partitions.iter().take(SLICE).copied().collect();
+        for id in &taken {
+            partitions.remove(id);
+        }
+        taken
+    }
+}
+
+/// What is known of partitions without a task.
+struct Waker<S: Store> {
+    shared: Arc<Shared<S>>,
+    due: DueTimes,
+    /// Still to be looked at in this sweep.
+    sweep: VecDeque<PartitionId>,
+    next_sweep: Instant,
+}
+
+/// Wakes partitions until the broker stops.
+pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
+    let stopping = shared.stopping.clone();
+    let waker =
+        Waker { shared, due: DueTimes::default(), sweep: VecDeque::new(), next_sweep: Instant::now() };
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = waker.run() => {}
+    }
+}
+
+impl<S: Store> Waker<S> {
+    async fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            if self.sweep.is_empty() && self.next_sweep <= now {
+                self.sweep = self.shared.topics.partitions().into();
+                self.next_sweep = now + self.shared.limits.sweep_max;
+            }
+            let mut slice = self.shared.hints.take();
+            slice.extend(self.sweep.drain(..self.sweep.len().min(SLICE)));
+            let worked = !slice.is_empty();
+            if let Err(error) = self.look_at(slice).await {
+                warn!(%error, "partitions are looked at for due entries again in the next sweep");
+            }
+            let now_ms = self.shared.store.now_ms();
+            while let Some(id) = self.due.take_due(now_ms) {
+                self.wake(id);
+            }
+            if worked {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = self.shared.hints.added.notified() => {}
+                () = sleep_until(self.next_turn_at(now_ms)) => {}
+            }
+        }
+    }
+
+    fn next_turn_at(&self, now_ms: i64) -> Instant {
+        let due_at = self.due.next_ms().and_then(|due_ms| {
+            let wait_ms = u64::try_from(due_ms.saturating_sub(now_ms)).unwrap_or(0);
+            Instant::now().checked_add(Duration::from_millis(wait_ms))
+        });
+        due_at.map_or(self.next_sweep, |due_at| due_at.min(self.next_sweep))
+    }
+
+    /// Finds out what waits in partitions that have no task.
+    async fn look_at(&mut self, partitions: Vec<PartitionId>) -> Result<(), PartitionError> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut txn = self.shared.store.begin().await?;
+        for id in partitions {
+            if self.is_running(id) {
+                self.due.set(id, None);
+                continue;
+            }
+            let pending = count_pending(&mut txn, id, 1).await;
+            let pending = pending.map_err(|error| PartitionError::Storage { reason: error.to_string() })?;
+            if pending.outbox > 0 {
+                self.wake(id);
+            } else {
+                self.due.set(id, pending.oldest_due_ms);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_running(&self, id: PartitionId) -> bool {
+        let partition = self.shared.partitions().get(&id).cloned();
+        partition.is_some_and(|partition| partition.is_running())
+    }
+
+    /// Starts the partition's task, whose relay has its first turn at once.
+    fn wake(&mut self, id: PartitionId) {
+        self.due.set(id, None);
+        let started = self.shared.partition(id).and_then(|partition| partition.handle(&self.shared));
+        // The topic was dropped, or the broker stops: then nothing is to be moved.
+        drop(started);
+    }
+}
