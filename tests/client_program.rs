@@ -1,1 +1,63 @@
-//! Placeholder.
+//! Runs the programs of `clients/`: what users of other languages have, each on its own stock client.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::deadline::HANG_AFTER;
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether it ended with code 0.
+    pub success: bool,
+    /// Its lines on standard output.
+    pub lines: Vec<String>,
+    /// All of its standard error.
+    pub standard_error: String,
+}
+
+/// Runs one client's program (see `clients/run`) against a broker to its end.
+///
+/// # Panics
+/// When it cannot be started, or hangs.
+#[must_use]
+pub fn run(client: &str, bootstrap: &str) -> Outcome {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run");
+    let mut process = Command::new("bash")
+        .arg(&script)
+        .args([client, bootstrap, client])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+    let output = read_all(process.stdout.take().expect("it is piped"));
+    let errors = read_all(process.stderr.take().expect("it is piped"));
+    let output = output.recv_timeout(HANG_AFTER).unwrap_or_else(|_| {
+        // The test fails either way; the message is the hang.
+        let _ = process.kill();
+        panic!("{client} hung: {}", errors.try_recv().unwrap_or_default())
+    });
+    let status = process.wait().expect("it is reaped");
+    let standard_error = errors.recv_timeout(HANG_AFTER).expect("a program that ended has closed its pipes");
+    Outcome {
+        success: status.success(),
+        lines: output.lines().map(ToOwned::to_owned).collect(),
+        standard_error,
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (done, read) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until then is more use than the reason why it broke off.
+        let _ = pipe.read_to_end(&mut bytes);
+        // The receiver is gone only if the test has failed already.
+        let _ = done.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    read
+}

@@ -12,5 +12,6 @@ pub mod ledger;
 pub mod log_reader;
 pub mod member;
 pub mod producer;
+pub mod refusals;
 pub mod shared_ledger;
 pub mod wire;
