@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use tidegate_outbox::Wakeup;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -87,6 +88,8 @@ impl RunningBroker {
             advertised,
             shutdown,
         });
+        let check_interval = Duration::from_millis(broker.settings.offsets_retention_check_interval_ms);
+        broker.groups.start(check_interval).await.map_err(StoreUseError::from)?;
         let tasks = TaskTracker::new();
         tasks.spawn(net::serve(broker.clone(), kafka_listener));
         tasks.spawn(admin::serve(broker.clone(), recorder(), admin_listener));
@@ -104,6 +107,13 @@ impl RunningBroker {
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Tells the broker that entries were committed to its store by this process: what a publisher in the same process
+    /// passes on.
+    #[must_use]
+    pub fn wakeup(&self) -> Arc<dyn Wakeup> {
+        Arc::new(self.broker.partitions.clone())
     }
 
     /// Stops: no new requests, those that were read are answered within `shutdown.grace.ms`, then everything ends.

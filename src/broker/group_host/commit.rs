@@ -14,27 +14,33 @@ use super::{CommittedOffset, PAGE, Shared};
 /// What one turn writes: by key, the last of several changes counts.
 #[derive(Default)]
 pub(super) struct Writes {
-    rows: BTreeMap<Bytes, Option<Bytes>>,
+    /// The rows of the group and its members.
+    group: BTreeMap<Bytes, Option<Bytes>>,
+    offsets: BTreeMap<Bytes, Option<Bytes>>,
+    /// All that are in the store, before `offsets` are written.
     deletes_all_offsets: bool,
 }
 
 impl Writes {
     pub(super) fn change(&mut self, group: &str, change: &Change) {
-        self.deletes_all_offsets |= matches!(change, Change::DeleteGroup);
+        if matches!(change, Change::DeleteGroup) {
+            self.offsets.clear();
+            self.deletes_all_offsets = true;
+        }
         let (key, value) = change.encode(group);
-        self.rows.insert(key, value);
+        self.group.insert(key, value);
     }
 
     pub(super) fn put_offset(&mut self, group: &str, offset: &CommittedOffset) {
-        self.rows.insert(offset_key(group, offset.id), Some(offset.value.encode()));
+        self.offsets.insert(offset_key(group, offset.id), Some(offset.value.encode()));
     }
 
     pub(super) fn delete_offset(&mut self, group: &str, id: PartitionId) {
-        self.rows.insert(offset_key(group, id), None);
+        self.offsets.insert(offset_key(group, id), None);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.group.is_empty() && self.offsets.is_empty()
     }
 }
 
@@ -50,21 +56,34 @@ pub(super) async fn commit<S: Store>(
     writes: Writes,
 ) -> Result<(), GroupStoreError> {
     let mut txn = shared.store.begin().await?;
-    let row = txn.get(&GroupKey { group: group.to_owned() }.encode()).await?;
-    let found = row.map(GroupValue::decode).transpose()?.map(|row| (row.owner, row.epoch));
-    if found != epoch.map(|epoch| (shared.broker, epoch)) {
-        return Err(GroupStoreError::Fenced);
+    let group_key = check_fence(shared, &mut txn, group, epoch).await?;
+    if !writes.group.is_empty() {
+        // A new coordinator that has read the members since must not miss this change of one.
+        txn.guard(group_key);
     }
     if writes.deletes_all_offsets {
         delete_all_offsets(&mut txn, group).await?;
     }
-    for (key, value) in writes.rows {
+    for (key, value) in writes.group.into_iter().chain(writes.offsets) {
         match value {
             Some(value) => txn.put(key, value),
             None => txn.delete(key),
         }
     }
     Ok(commit_settled(&shared.store, txn).await?)
+}
+
+/// Fails unless the group's row is as this coordinator left it. Gives the row's key.
+pub(super) async fn check_fence<S: Store>(
+    shared: &Shared<S>,
+    txn: &mut S::Txn,
+    group: &str,
+    epoch: Option<OwnerEpoch>,
+) -> Result<Bytes, GroupStoreError> {
+    let key = GroupKey { group: group.to_owned() }.encode();
+    let row = txn.get(&key).await?;
+    let found = row.map(GroupValue::decode).transpose()?.map(|row| (row.owner, row.epoch));
+    if found == epoch.map(|epoch| (shared.broker, epoch)) { Ok(key) } else { Err(GroupStoreError::Fenced) }
 }
 
 async fn delete_all_offsets(txn: &mut impl Txn, group: &str) -> Result<(), GroupStoreError> {

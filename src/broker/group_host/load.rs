@@ -24,23 +24,31 @@ pub(super) enum GroupStoreError {
     Fenced,
 }
 
-/// The group of that id under a new epoch; None if it has no row.
-pub(super) async fn load<S: Store>(
-    shared: &Shared<S>,
-    id: &str,
-) -> Result<Option<(Group, OwnerEpoch)>, GroupStoreError> {
+/// The group of that id, taken over under a new epoch; None if it has no row.
+pub(super) async fn load<S: Store>(shared: &Shared<S>, id: &str) -> Result<Option<Group>, GroupStoreError> {
     let mut txn = shared.store.begin().await?;
-    let key = GroupKey { group: id.to_owned() }.encode();
-    let Some(row) = txn.get(&key).await? else { return Ok(None) };
-    let mut row = GroupValue::decode(row)?;
-    let members = load_members(&mut txn, id).await?;
+    let Some((mut row, members)) = load_rows(&mut txn, id).await? else { return Ok(None) };
     row.owner = shared.broker;
     row.epoch = OwnerEpoch(row.epoch.0 + 1);
-    txn.put(key, row.encode());
+    txn.put(GroupKey { group: id.to_owned() }.encode(), row.encode());
     commit_settled(&shared.store, txn).await?;
-    let epoch = row.epoch;
-    let group = Group::load(id.to_owned(), row, members, shared.config, shared.clock.now_ms())?;
-    Ok(Some((group, epoch)))
+    Ok(Some(Group::load(id.to_owned(), row, members, shared.config, shared.clock.now_ms())?))
+}
+
+/// The group of that id as it is in the store, to look at only; None if it has no row.
+pub(super) async fn peek<S: Store>(shared: &Shared<S>, id: &str) -> Result<Option<Group>, GroupStoreError> {
+    let mut txn = shared.store.begin().await?;
+    let Some((row, members)) = load_rows(&mut txn, id).await? else { return Ok(None) };
+    Ok(Some(Group::load(id.to_owned(), row, members, shared.config, shared.clock.now_ms())?))
+}
+
+/// The rows of a group and its members; None if it has none.
+pub(super) async fn load_rows(
+    txn: &mut impl Txn,
+    id: &str,
+) -> Result<Option<(GroupValue, Vec<(String, GroupMemberValue)>)>, GroupStoreError> {
+    let Some(row) = txn.get(&GroupKey { group: id.to_owned() }.encode()).await? else { return Ok(None) };
+    Ok(Some((GroupValue::decode(row)?, load_members(txn, id).await?)))
 }
 
 async fn load_members(

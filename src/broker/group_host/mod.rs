@@ -7,6 +7,7 @@
 
 mod clock;
 mod commit;
+mod expire;
 mod load;
 mod offsets;
 mod request;
@@ -146,14 +147,25 @@ impl<S: Store> GroupHosts<S> {
     }
 
     async fn expire_offsets(&self) {
-        match self.list().await {
-            Ok(groups) => {
-                for listed in groups {
-                    // One after the other: nobody waits for this.
-                    let _ = self.ask(&listed.group, |answer| Request::ExpireOffsets { answer }).await;
+        let groups = match self.list().await {
+            Ok(groups) => groups,
+            Err(error) => return warn!(%error, "committed offsets were not looked through for old ones"),
+        };
+        for ListedGroup { group, .. } in groups {
+            // Most groups have nothing to expire, and those without a host need none to find that out.
+            let needed = if self.is_hosted(&group) {
+                Ok(true)
+            } else {
+                expire::needs_expiry(&self.shared, &group, self.shared.clock.now_ms()).await
+            };
+            match needed {
+                Ok(false) => {}
+                // One after the other: nobody waits for this.
+                Ok(true) => drop(self.ask(&group, |answer| Request::ExpireOffsets { answer }).await),
+                Err(error) => {
+                    warn!(group, %error, "the group's offsets were not looked through for old ones")
                 }
             }
-            Err(error) => warn!(%error, "committed offsets were not looked through for old ones"),
         }
     }
 
@@ -175,7 +187,23 @@ impl<S: Store> GroupHosts<S> {
 
     /// A group with its members; None if there is none.
     pub(crate) async fn describe(&self, group: &str) -> Result<Option<GroupDescription>, GroupHostError> {
-        self.ask(group, |answer| Request::Describe { answer }).await
+        if self.is_hosted(group) {
+            return self.ask(group, |answer| Request::Describe { answer }).await;
+        }
+        // To look at a group that nobody uses takes nothing over.
+        let found = load::peek(&self.shared, group).await.map_err(|error| {
+            warn!(group, %error, "the group cannot be described");
+            GroupHostError::Reloading
+        })?;
+        Ok(found.map(|group| group.describe()))
+    }
+
+    /// What gives its answer once every command that was sent to the group before is durable.
+    pub(crate) async fn settle(&self, group: &str) -> Option<Pending<()>> {
+        if !self.is_hosted(group) {
+            return None;
+        }
+        Some(self.begin(group, |answer| Request::Settle { answer }).await)
     }
 
     /// Deletes committed offsets of topics that the group does not read; one answer for each (topic name, partitions).
@@ -241,7 +269,11 @@ impl<S: Store> GroupHosts<S> {
 
     async fn begin<A>(&self, group: &str, request: impl FnOnce(oneshot::Sender<A>) -> Request) -> Pending<A> {
         let (answer, answered) = oneshot::channel();
-        let mut request = request(answer);
+        self.deliver(group, request(answer)).await;
+        Pending { answered, shutdown: self.shared.shutdown.clone() }
+    }
+
+    async fn deliver(&self, group: &str, mut request: Request) {
         while !self.shared.shutdown.is_cancelled() {
             match self.inbox(group).send(request).await {
                 Ok(()) => break,
@@ -249,7 +281,10 @@ impl<S: Store> GroupHosts<S> {
                 Err(mpsc::error::SendError(unsent)) => request = unsent,
             }
         }
-        Pending { answered, shutdown: self.shared.shutdown.clone() }
+    }
+
+    fn is_hosted(&self, group: &str) -> bool {
+        self.lock().get(group).is_some_and(|inbox| !inbox.is_closed())
     }
 
     /// The inbox of a group's host, which is started if there is none.
@@ -265,15 +300,21 @@ impl<S: Store> GroupHosts<S> {
     }
 
     /// Takes a host out of the list unless something has been put into its inbox meanwhile.
-    fn put_away(&self, group: &str, inbox: &mut mpsc::Receiver<Request>) -> bool {
-        let mut inboxes = self.lock();
-        if !inbox.is_empty() {
-            return false;
+    async fn put_away(&self, group: &str, inbox: &mut mpsc::Receiver<Request>) -> bool {
+        {
+            let mut inboxes = self.lock();
+            if !inbox.is_empty() {
+                return false;
+            }
+            // A sender that was handed out before finds the inbox closed, and asks for another one.
+            inbox.close();
+            inboxes.remove(group);
         }
-        // A sender that was handed out before finds the inbox closed, and asks for another one.
-        inbox.close();
-        inboxes.remove(group);
-        inbox.is_empty()
+        // What came in between goes to the next host.
+        while let Some(request) = inbox.recv().await {
+            self.deliver(group, request).await;
+        }
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, mpsc::Sender<Request>>> {

@@ -21,6 +21,8 @@ pub(super) enum Request {
         offsets: Vec<(String, PartitionId)>,
         answer: oneshot::Sender<Result<Vec<Result<(), GroupError>>, GroupError>>,
     },
+    /// Answered once everything that came before is durable.
+    Settle { answer: oneshot::Sender<()> },
     /// None: there is no such group.
     Describe { answer: oneshot::Sender<Option<GroupDescription>> },
     /// Delete offsets past their retention, and a group that has neither members nor offsets.

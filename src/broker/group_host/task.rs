@@ -2,50 +2,70 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_format::{OffsetValue, OwnerEpoch, PartitionId};
+use tidegate_format::{OwnerEpoch, PartitionId};
 use tidegate_group::{
     Command, Coordinator, Effects, Group, GroupError, Reply, Ticket, WithoutGroup, without_group,
 };
 use tidegate_store::Store;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::commit::{Writes, commit};
+use super::expire::expire;
 use super::load::{GroupStoreError, load};
 use super::request::Request;
-use super::{CommittedOffset, GroupHosts, load_offsets};
+use super::{CommittedOffset, GroupHosts, INBOX_MAX};
 
 /// Requests that are carried out in one turn, and committed together.
 const TURN_MAX: usize = 256;
+/// How often in a row what is due may be put off because requests wait: as they may be the heartbeats of those who
+/// would be missed after a slow commit.
+const TURNS_WITHOUT_TICK_MAX: usize = INBOX_MAX / TURN_MAX;
 /// How long a host without members and requests stays.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long to wait before a group is loaded again after the store failed.
+/// How long it stays if there is no such group.
+const IDLE_WITHOUT_GROUP: Duration = Duration::from_secs(1);
+/// How long to wait before a group is loaded again after the store failed: at first, and at most.
 const RELOAD_DELAY: Duration = Duration::from_millis(100);
+const RELOAD_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// The epoch of a group that is founded here.
 const FIRST_EPOCH: OwnerEpoch = OwnerEpoch(0);
 
 /// Runs the host of one group until it is idle or the broker stops.
 pub(super) async fn run<S: Store>(hosts: GroupHosts<S>, id: String, mut inbox: mpsc::Receiver<Request>) {
-    let shutdown = hosts.shared.shutdown.clone();
+    let mut delay = RELOAD_DELAY;
     loop {
-        let ended = shutdown.run_until_cancelled(serve(&hosts, &id, &mut inbox)).await;
-        match ended {
-            None => return,
-            Some(Ok(())) => {
-                if hosts.put_away(&id, &mut inbox) {
+        let began = Instant::now();
+        match serve(&hosts, &id, &mut inbox).await {
+            Ok(End::Stopping) => return,
+            Ok(End::Idle) => {
+                if hosts.put_away(&id, &mut inbox).await {
                     return;
                 }
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 // Whoever waits is told to come again, by the answers that were dropped.
                 warn!(group = id, %error, "the group is loaded again");
                 while inbox.try_recv().is_ok() {}
-                tokio::time::sleep(RELOAD_DELAY).await;
+                delay = if began.elapsed() > RELOAD_DELAY_MAX { RELOAD_DELAY } else { delay };
+                let slept = tokio::time::sleep(delay);
+                if hosts.shared.shutdown.run_until_cancelled(slept).await.is_none() {
+                    return;
+                }
+                delay = RELOAD_DELAY_MAX.min(delay * 2);
             }
         }
     }
+}
+
+/// Why a group is not served any more.
+enum End {
+    /// Nobody has asked for a while, and nobody is in it.
+    Idle,
+    /// The broker stops; what was in the inbox has been carried out.
+    Stopping,
 }
 
 /// Loads the group and serves it until nobody has asked for a while.
@@ -53,26 +73,36 @@ async fn serve<S: Store>(
     hosts: &GroupHosts<S>,
     id: &str,
     inbox: &mut mpsc::Receiver<Request>,
-) -> Result<(), GroupStoreError> {
-    let (group, row_epoch) = load(&hosts.shared, id).await?.unzip();
-    let mut host = Host { hosts, id, row_epoch, group, waiting: BTreeMap::new(), next_ticket: 0 };
+) -> Result<End, GroupStoreError> {
+    let group = load(&hosts.shared, id).await?;
+    let row_epoch = group.as_ref().map(|group| group.coordinator().epoch);
+    let mut host =
+        Host { hosts, id, row_epoch, group, waiting: BTreeMap::new(), next_ticket: 0, turns_without_tick: 0 };
     let mut requests = Vec::new();
     loop {
-        let idle = Instant::now() + IDLE;
+        let idle = Instant::now() + if host.group.is_some() { IDLE } else { IDLE_WITHOUT_GROUP };
         let deadline = host.group.as_ref().and_then(Group::next_deadline_ms);
         let wake = deadline.map_or(idle, |at_ms| hosts.shared.clock.instant_of(at_ms));
         tokio::select! {
+            biased;
+            () = hosts.shared.shutdown.cancelled() => {
+                while let Ok(request) = inbox.try_recv() {
+                    requests.push(request);
+                }
+                host.turn(requests, true).await?;
+                return Ok(End::Stopping);
+            }
             count = inbox.recv_many(&mut requests, TURN_MAX) => {
                 if count == 0 {
-                    return Ok(());
+                    return Ok(End::Idle);
                 }
             }
             () = tokio::time::sleep_until(wake) => {}
         }
         if requests.is_empty() && deadline.is_none() && host.group.as_ref().is_none_or(Group::is_idle) {
-            return Ok(());
+            return Ok(End::Idle);
         }
-        host.turn(std::mem::take(&mut requests)).await?;
+        host.turn(std::mem::take(&mut requests), inbox.is_empty()).await?;
     }
 }
 
@@ -82,10 +112,11 @@ struct Host<'a, S: Store> {
     id: &'a str,
     /// The epoch in the group's row; None while it has none.
     row_epoch: Option<OwnerEpoch>,
-    /// None: there is no such group.
+    /// None: there is no such group. Between two requests it is founded.
     group: Option<Group>,
     waiting: BTreeMap<Ticket, Waiting>,
     next_ticket: u64,
+    turns_without_tick: usize,
 }
 
 /// Who waits under a ticket.
@@ -100,43 +131,47 @@ struct Turn {
     writes: Writes,
     replies: Vec<(Ticket, Reply)>,
     answers: Vec<Box<dyn FnOnce() + Send>>,
+    /// Who waits for old offsets to be looked for, which happens after this turn.
+    expiring: Vec<oneshot::Sender<()>>,
 }
 
 impl<S: Store> Host<'_, S> {
-    async fn turn(&mut self, requests: Vec<Request>) -> Result<(), GroupStoreError> {
+    /// Carries out requests, then what is due (unless more requests wait), commits, answers.
+    async fn turn(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), GroupStoreError> {
         let mut turn = Turn::default();
         let now_ms = self.hosts.shared.clock.now_ms();
-        if let Some(group) = &mut self.group {
-            let effects = group.tick(now_ms);
-            self.take(&mut turn, effects);
-        }
         for request in requests {
-            self.handle(&mut turn, now_ms, request).await?;
+            self.handle(&mut turn, now_ms, request);
         }
+        self.tick(&mut turn, now_ms, is_last);
         if !turn.writes.is_empty() {
             commit(&self.hosts.shared, self.id, self.row_epoch, turn.writes).await?;
         }
-        self.forget_or_found();
+        self.row_epoch = self.group.as_ref().map(|group| group.coordinator().epoch);
         for (ticket, reply) in turn.replies {
             self.reply(ticket, reply);
         }
         for answer in turn.answers {
             answer();
         }
+        for answer in turn.expiring {
+            self.expire_offsets(now_ms).await?;
+            // Whoever asked may have stopped waiting.
+            let _ = answer.send(());
+        }
         Ok(())
     }
 
-    /// After a commit: whether the group has a row now.
-    fn forget_or_found(&mut self) {
-        let Some(group) = &self.group else { return };
-        if group.is_founded() {
-            self.row_epoch.get_or_insert(FIRST_EPOCH);
+    fn tick(&mut self, turn: &mut Turn, now_ms: i64, is_last: bool) {
+        self.turns_without_tick += 1;
+        if !is_last && self.turns_without_tick < TURNS_WITHOUT_TICK_MAX {
             return;
         }
-        if group.is_idle() {
-            self.group = None;
+        self.turns_without_tick = 0;
+        if let Some(group) = &mut self.group {
+            let effects = group.tick(now_ms);
+            self.take(turn, effects);
         }
-        self.row_epoch = None;
     }
 
     fn take(&mut self, turn: &mut Turn, effects: Effects) {
@@ -146,12 +181,7 @@ impl<S: Store> Host<'_, S> {
         turn.replies.extend(effects.replies);
     }
 
-    async fn handle(
-        &mut self,
-        turn: &mut Turn,
-        now_ms: i64,
-        request: Request,
-    ) -> Result<(), GroupStoreError> {
+    fn handle(&mut self, turn: &mut Turn, now_ms: i64, request: Request) {
         match request {
             Request::Command { command, answer } => {
                 self.command(turn, now_ms, command, Waiting::Command(answer));
@@ -164,15 +194,15 @@ impl<S: Store> Host<'_, S> {
                 turn.answers.push(Box::new(move || drop(answer.send(answered))));
             }
             Request::Describe { answer } => {
-                let described = self.group.as_ref().filter(|group| group.is_founded()).map(Group::describe);
+                let described = self.group.as_ref().map(Group::describe);
                 turn.answers.push(Box::new(move || drop(answer.send(described))));
             }
-            Request::ExpireOffsets { answer } => {
-                self.expire_offsets(turn, now_ms).await?;
-                turn.answers.push(Box::new(move || drop(answer.send(()))));
-            }
+            Request::Settle { answer } => turn.answers.push(Box::new(move || {
+                // Whoever asked may have stopped waiting.
+                let _ = answer.send(());
+            })),
+            Request::ExpireOffsets { answer } => turn.expiring.push(answer),
         }
-        Ok(())
     }
 
     fn command(&mut self, turn: &mut Turn, now_ms: i64, command: Command, waiting: Waiting) {
@@ -190,12 +220,14 @@ impl<S: Store> Host<'_, S> {
         }
         let group = self.group.as_mut().expect("it was just founded if it was not there");
         let effects = group.handle(now_ms, ticket, command);
+        // It was deleted, or the command that should have founded it was refused.
+        self.group = self.group.take().filter(Group::is_founded);
         self.take(turn, effects);
     }
 
     fn found(&self, now_ms: i64) -> Group {
         let shared = &self.hosts.shared;
-        let coordinator = Coordinator { broker: shared.broker, epoch: self.row_epoch.unwrap_or(FIRST_EPOCH) };
+        let coordinator = Coordinator { broker: shared.broker, epoch: FIRST_EPOCH };
         Group::new(self.id.to_owned(), coordinator, shared.config, now_ms)
     }
 
@@ -221,8 +253,7 @@ impl<S: Store> Host<'_, S> {
         turn: &mut Turn,
         offsets: Vec<(String, PartitionId)>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
-        let group =
-            self.group.as_ref().filter(|group| group.is_founded()).ok_or(GroupError::GroupIdNotFound)?;
+        let group = self.group.as_ref().ok_or(GroupError::GroupIdNotFound)?;
         group.check_offset_delete()?;
         let delete = |(topic, id): (String, PartitionId)| {
             if group.is_subscribed_to(&topic) {
@@ -235,31 +266,12 @@ impl<S: Store> Host<'_, S> {
     }
 
     /// Deletes offsets past their retention; a group that has neither members nor offsets afterwards goes too.
-    async fn expire_offsets(&mut self, turn: &mut Turn, now_ms: i64) -> Result<(), GroupStoreError> {
-        let shared = &self.hosts.shared;
-        let Some(group) = self.group.as_ref().filter(|group| group.is_founded()) else { return Ok(()) };
-        let expiry = group.offset_expiry();
-        let mut txn = shared.store.begin().await?;
-        let offsets = load_offsets(&mut txn, self.id, None).await?;
-        let topics = self.hosts.shared.catalogue.topics();
-        let is_read =
-            |id: PartitionId| topics.by_id(id.topic).is_some_and(|topic| group.is_subscribed_to(&topic.name));
-        let expired = |id, value: &OffsetValue| {
-            expiry.is_expired(value, now_ms, shared.offsets_retention_ms) && !is_read(id)
-        };
-        let mut kept = 0;
-        for (id, value) in offsets {
-            if value.is_some_and(|value| expired(id, &value)) {
-                turn.writes.delete_offset(self.id, id);
-            } else {
-                kept += 1;
-            }
+    async fn expire_offsets(&mut self, now_ms: i64) -> Result<(), GroupStoreError> {
+        if let Some(group) = &mut self.group {
+            expire(&self.hosts.shared, group, now_ms).await?;
         }
-        if kept == 0 && group.is_idle() && turn.writes.is_empty() {
-            debug!(group = self.id, "a group without members and offsets goes");
-            let (nobody, _) = oneshot::channel();
-            self.command(turn, now_ms, Command::Delete, Waiting::Command(nobody));
-        }
+        self.group = self.group.take().filter(Group::is_founded);
+        self.row_epoch = self.group.as_ref().map(|group| group.coordinator().epoch);
         Ok(())
     }
 

@@ -1,4 +1,7 @@
 //! Heartbeat, versions 0 to 4. From 3 members can be static.
+//!
+//! While a group is loaded again every heartbeat is good: sessions start anew with the loading, and no client expects to
+//! hear of it here.
 
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use tidegate_group::{Command, Heartbeat, MemberIdentity, Reply};
 use super::group_errors::{check_group, group_code, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
+use crate::group_host::GroupHostError;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -31,6 +35,7 @@ pub(crate) async fn handle(
         let code = match beating.answer().await {
             Ok(Reply::Heartbeat(outcome)) => outcome.map_or_else(group_code, |()| 0),
             Ok(other) => unreachable!("a heartbeat was answered by {other:?}"),
+            Err(GroupHostError::Reloading) => 0,
             Err(error) => host_code(&error),
         };
         HeartbeatResponse::default().with_error_code(code)

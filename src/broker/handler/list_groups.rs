@@ -14,7 +14,7 @@ use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
 /// The type of groups of the classic protocol.
-const CLASSIC: &str = "classic";
+const CLASSIC: &str = "Classic";
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,

@@ -1,7 +1,7 @@
 //! OffsetCommit, versions 2 to 9.
 //!
-//! Up to 4 the request says how long offsets are kept, from 6 each has a leader epoch, from 7 members can be static; 9 is
-//! 8 with other errors for KIP-848's groups.
+//! Up to 4 the request says how long offsets are kept, from 6 each has a leader epoch, from 7 members can be static; a
+//! member of a group that does not exist is told so from 9 on, and before that its generation is no more.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use kafka_protocol::messages::offset_commit_response::{
 };
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use tidegate_format::{Generation, Offset, OffsetValue};
-use tidegate_group::{Command, CommitOffsets, MemberIdentity};
+use tidegate_group::{Command, CommitOffsets, GroupError, MemberIdentity};
 use tidegate_store::Store;
 
 use super::group_errors::{check_group, group_code, host_code};
@@ -66,20 +66,26 @@ pub(crate) async fn handle(
         generation: Generation(request.generation_id_or_member_epoch),
         transactional: false,
     });
+    if offsets.is_empty() {
+        // Nothing is left to commit: no group is founded for that.
+        return Answer::Now(answer(request, |topic, partition| {
+            refused.get(&(topic, partition)).copied().unwrap_or(0)
+        }));
+    }
+    let version = caller.version;
     let committing = broker.groups.commit_offsets(&request.group_id, command, offsets).await;
     Answer::Later(Box::pin(async move {
         let code = match committing.answer().await {
-            Ok(outcome) => outcome.map_or_else(commit_code, |()| 0),
+            Ok(outcome) => outcome.map_or_else(|error| commit_code(version, error), |()| 0),
             Err(error) => host_code(&error),
         };
         answer(request, |topic, partition| refused.get(&(topic, partition)).copied().unwrap_or(code))
     }))
 }
 
-/// What Kafka answers to a commit of a group that is gone: the member's generation is no more.
-fn commit_code(error: tidegate_group::GroupError) -> i16 {
+fn commit_code(version: i16, error: GroupError) -> i16 {
     match error {
-        tidegate_group::GroupError::GroupIdNotFound => ResponseError::IllegalGeneration.code(),
+        GroupError::GroupIdNotFound if version < 9 => ResponseError::IllegalGeneration.code(),
         other => group_code(other),
     }
 }

@@ -36,7 +36,22 @@ pub(crate) async fn handle(
     caller: &Caller,
     request: OffsetFetchRequest,
 ) -> Answer<OffsetFetchResponse> {
-    if caller.version >= 8 {
+    let mut settling = Vec::new();
+    for group in request.groups.iter().map(|group| &group.group_id).chain([&request.group_id]) {
+        settling.extend(broker.groups.settle(group).await);
+    }
+    let (broker, version) = (broker.clone(), caller.version);
+    Answer::Later(Box::pin(async move {
+        for settled in settling {
+            // A group that is loaded again has committed nothing that was answered.
+            let _ = settled.answer().await;
+        }
+        fetch(&broker, version, request).await
+    }))
+}
+
+async fn fetch(broker: &Broker, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    if version >= 8 {
         let mut groups = Vec::with_capacity(request.groups.len());
         for group in request.groups {
             let asked: Option<Asked> = group.topics.map(|topics| {
@@ -44,25 +59,25 @@ pub(crate) async fn handle(
             });
             groups.push(of_group(group.group_id.clone(), load(broker, &group.group_id, asked).await));
         }
-        return Answer::Now(OffsetFetchResponse::default().with_groups(groups));
+        return OffsetFetchResponse::default().with_groups(groups);
     }
-    let no_topics = caller.version >= 2 && request.topics.is_none();
+    let no_topics = version >= 2 && request.topics.is_none();
     let asked: Asked = request
         .topics
         .unwrap_or_default()
         .into_iter()
         .map(|topic| (topic.name, topic.partition_indexes))
         .collect();
-    let failed = if caller.version < 2 { asked.clone() } else { Vec::new() };
+    let failed = if version < 2 { asked.clone() } else { Vec::new() };
     let found = load(broker, &request.group_id, (!no_topics).then_some(asked)).await;
-    Answer::Now(alone(caller.version, found, failed))
+    alone(version, found, failed)
 }
 
-async fn load(broker: &Arc<Broker>, group: &str, asked: Option<Asked>) -> Result<Found, i16> {
+async fn load(broker: &Broker, group: &str, asked: Option<Asked>) -> Result<Found, i16> {
     check_group(group)?;
     let unavailable = |error: &dyn std::fmt::Display| {
         tracing::warn!(group, %error, "committed offsets cannot be read");
-        ResponseError::CoordinatorNotAvailable.code()
+        ResponseError::CoordinatorLoadInProgress.code()
     };
     let topics = broker.catalogue.topics();
     let mut txn = broker.store.begin().await.map_err(|error| unavailable(&error))?;

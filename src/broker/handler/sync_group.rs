@@ -1,9 +1,12 @@
 //! SyncGroup, versions 0 to 5.
 //!
 //! From 3 members can be static, from 5 request and answer name the protocol and its type.
+//!
+//! While a group is loaded again its members are told to join: no client expects to hear of the loading here.
 
 use std::sync::Arc;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 use tidegate_format::Generation;
@@ -12,6 +15,7 @@ use tidegate_group::{Command, MemberIdentity, Reply, Sync, Synced};
 use super::group_errors::{check_group, group_code, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
+use crate::group_host::GroupHostError;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -22,6 +26,10 @@ pub(crate) async fn handle(
     if let Err(code) = check_group(&request.group_id) {
         return Answer::Now(SyncGroupResponse::default().with_error_code(code));
     }
+    if version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        let code = ResponseError::InconsistentGroupProtocol.code();
+        return Answer::Now(SyncGroupResponse::default().with_error_code(code));
+    }
     let group = request.group_id.to_string();
     let syncing = broker.groups.send(&group, Command::Sync(sync(request))).await;
     Answer::Later(Box::pin(async move {
@@ -29,6 +37,9 @@ pub(crate) async fn handle(
             Ok(Reply::Sync(Ok(synced))) => accepted(version, synced),
             Ok(Reply::Sync(Err(error))) => SyncGroupResponse::default().with_error_code(group_code(error)),
             Ok(other) => unreachable!("a sync was answered by {other:?}"),
+            Err(GroupHostError::Reloading) => {
+                SyncGroupResponse::default().with_error_code(ResponseError::RebalanceInProgress.code())
+            }
             Err(error) => SyncGroupResponse::default().with_error_code(host_code(&error)),
         }
     }))
