@@ -115,8 +115,8 @@ pub async fn a_commit_is_seen_whole_or_not_at_all<B: Backend>(backend: B) {
 
 /// A snapshot stays as it is while thousands of commits go by.
 pub async fn an_old_snapshot_lives_through_many_commits<B: Backend>(backend: B) {
-    const KEYS: usize = 100;
-    const ROUNDS: usize = 30;
+    const KEYS: usize = 16;
+    const ROUNDS: usize = 60;
     let store = backend.store();
     let of_round = |round: usize| (0..KEYS).map(move |key| (format!("k{key:03}"), format!("{round}")));
     put_all(store, of_round(0)).await;

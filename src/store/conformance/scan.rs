@@ -109,6 +109,7 @@ pub(super) async fn pages(
     loop {
         let entries = scan(txn, &range, page, direction).await;
         let Some((last, _)) = entries.last() else { return all };
+        assert!(entries.iter().all(|(key, _)| range.contains(key)), "entries outside of {range:?}");
         match direction {
             Direction::Forward => range.start = KeyRange::successor(last),
             Direction::Backward => range.end = last.clone(),
