@@ -13,6 +13,12 @@ pub(crate) enum PartitionError {
     /// The partition has another owner: ask for metadata.
     #[error("the partition has another owner")]
     NotOwner,
+    /// The client takes an earlier epoch for the owner's: ask for metadata.
+    #[error("the partition has a later epoch")]
+    FencedEpoch,
+    /// The client takes an epoch for the owner's that is not known here yet: come again.
+    #[error("the partition has not had that epoch yet")]
+    UnknownEpoch,
     /// The task ends with the request undone: come again.
     #[error("the partition is being closed")]
     Closing,

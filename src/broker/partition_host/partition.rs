@@ -1,5 +1,6 @@
 //! What is known of one partition while the broker runs: its status, its owner's epoch, and its task if it has one.
 
+use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tidegate_format::{Offset, OwnerEpoch, PartitionId, PartitionState};
@@ -36,6 +37,15 @@ impl Status {
             appended_bytes: state.appended_bytes,
         }
     }
+
+    /// Checks the epoch that a client takes for the owner's (KIP-320).
+    pub(crate) fn check_epoch(&self, epoch: OwnerEpoch) -> Result<(), PartitionError> {
+        match epoch.cmp(&self.epoch) {
+            Ordering::Equal => Ok(()),
+            Ordering::Less => Err(PartitionError::FencedEpoch),
+            Ordering::Greater => Err(PartitionError::UnknownEpoch),
+        }
+    }
 }
 
 /// A status, or that it has to be read from the store.
@@ -56,9 +66,9 @@ impl StatusWatch {
         let _closed = self.0.changed().await;
     }
 
-    /// The status now, if it is known.
-    pub(crate) fn status(&self) -> Option<Status> {
-        self.0.borrow().status
+    /// The status now, if it is known; what comes after it is a change.
+    pub(crate) fn see(&mut self) -> Option<Status> {
+        self.0.borrow_and_update().status
     }
 }
 

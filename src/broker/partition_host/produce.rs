@@ -127,7 +127,7 @@ impl<S: Store> Host<S> {
                 Ok(()) => return Ok(self.answer(attempt)),
                 // Another owner, which the next attempt finds, or a schedule that another partition's batch has.
                 Err(CommitError::Conflict) => {
-                    counter!("tidegate_commit_conflicts_total", "kind" => "produce").increment(1)
+                    counter!("tidegate_commit_conflicts_total", "kind" => "produce").increment(1);
                 }
                 Err(CommitError::TooLarge { .. }) => return Err(GroupError::TooMuch),
                 Err(error) => return Err(GroupError::Failed(error.into())),

@@ -1,0 +1,160 @@
+//! Fetch, versions 4 to 18.
+//!
+//! From 7 a client may ask for a session, which it is not given: it goes on with full requests, as the protocol allows
+//! (KIP-227). From 9 it tells the leader epoch that it knows, from 13 topics have ids instead of names. There are no Kafka
+//! transactions, so both isolation levels read the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use metrics::counter;
+use tidegate_format::Offset;
+use tidegate_log::{Batches, ReadResult};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::partition_errors::{asked_epoch, partition_of, read_error, topic_by_id, topic_by_name};
+use crate::Broker;
+use crate::dispatch::{Answer, Caller};
+use crate::partition_host::{PollLimits, Want};
+
+/// No session: the request names all partitions, and so does the next one.
+const NO_SESSION: i32 = 0;
+/// A full request that asks for a new session.
+const NEW_SESSION_EPOCH: i32 = 0;
+/// A full request that wants none.
+const FINAL_SESSION_EPOCH: i32 = -1;
+/// What is answered for an offset that is not known.
+const NOT_KNOWN: i64 = -1;
+/// The first version in which topics have ids.
+const WITH_TOPIC_IDS: i16 = 13;
+/// Kafka's number for the isolation level that sees no aborted transactions.
+const READ_COMMITTED: i8 = 1;
+
+/// One topic of a request.
+struct AskedTopic {
+    name: TopicName,
+    id: Uuid,
+    partitions: Vec<(i32, Result<Want, ResponseError>)>,
+}
+
+pub(crate) async fn handle(
+    broker: &Arc<Broker>,
+    caller: &Caller,
+    request: FetchRequest,
+) -> Answer<FetchResponse> {
+    if let Err(error) = check_session(&request) {
+        return Answer::Now(FetchResponse::default().with_error_code(error.code()));
+    }
+    let (broker, version) = (broker.clone(), caller.version);
+    Answer::Later(Box::pin(async move { fetch(&broker, version, request).await }))
+}
+
+/// There are no sessions, so nothing can be part of one.
+fn check_session(request: &FetchRequest) -> Result<(), ResponseError> {
+    if request.session_id != NO_SESSION {
+        return Err(ResponseError::FetchSessionIdNotFound);
+    }
+    match request.session_epoch {
+        NEW_SESSION_EPOCH | FINAL_SESSION_EPOCH => Ok(()),
+        _ => Err(ResponseError::InvalidFetchSessionEpoch),
+    }
+}
+
+async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchResponse {
+    let until = Instant::now() + max_wait(broker, &request);
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.settings.fetch_max_bytes);
+    let isolation_level = request.isolation_level;
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        topics.push(ask(broker, version, topic).await);
+    }
+    let asked = || topics.iter().flat_map(|topic| &topic.partitions);
+    let refused = asked().any(|(_, want)| want.is_err());
+    let wants: Vec<Want> = asked().filter_map(|(_, want)| want.ok()).collect();
+    let limits = PollLimits {
+        // An error is told at once.
+        min_bytes: if refused { 0 } else { usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes) },
+        max_bytes,
+        until,
+        cancelled: broker.shutdown.clone(),
+    };
+    let mut results = broker.partitions.poll(&wants, &limits).await.into_iter();
+    let responses = topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|(index, want)| {
+            let read = want.and_then(|_| {
+                let result = results.next().expect("one result for each want");
+                result.map_err(|error| read_error(&error))
+            });
+            answer(index, isolation_level, read)
+        });
+        let response = FetchableTopicResponse::default().with_partitions(partitions.collect());
+        if version >= WITH_TOPIC_IDS {
+            response.with_topic_id(topic.id)
+        } else {
+            response.with_topic(topic.name)
+        }
+    });
+    FetchResponse::default().with_responses(responses.collect())
+}
+
+fn max_wait(broker: &Broker, request: &FetchRequest) -> Duration {
+    let asked_ms = u64::try_from(request.max_wait_ms).unwrap_or(0);
+    Duration::from_millis(asked_ms.min(broker.settings.fetch_max_wait_ms))
+}
+
+async fn ask(broker: &Broker, version: i16, topic: FetchTopic) -> AskedTopic {
+    let known = if version >= WITH_TOPIC_IDS {
+        topic_by_id(broker, topic.topic_id)
+    } else {
+        topic_by_name(broker, &topic.topic).await
+    };
+    let want = |asked: FetchPartition| {
+        let id = partition_of(&known, asked.partition);
+        let want = id.map(|id| Want {
+            id,
+            from: Offset(asked.fetch_offset),
+            max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+            epoch: asked_epoch(asked.current_leader_epoch),
+        });
+        (asked.partition, want)
+    };
+    let partitions = topic.partitions.into_iter().map(want).collect();
+    AskedTopic { name: topic.topic, id: topic.topic_id, partitions }
+}
+
+fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseError>) -> PartitionData {
+    let mut data = PartitionData::default().with_partition_index(index);
+    data.aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
+    match read {
+        Ok(read) => {
+            counter!("tidegate_fetch_bytes_total").increment(read.batches.bytes as u64);
+            data.high_watermark = read.high_watermark.0;
+            data.last_stable_offset = read.high_watermark.0;
+            data.log_start_offset = read.log_start.0;
+            data.records = Some(in_one_piece(read.batches));
+        }
+        Err(error) => {
+            data.error_code = error.code();
+            data.high_watermark = NOT_KNOWN;
+        }
+    }
+    data
+}
+
+/// The batches one after the other.
+fn in_one_piece(Batches { mut batches, bytes }: Batches) -> Bytes {
+    if batches.len() <= 1 {
+        return batches.pop().unwrap_or_default();
+    }
+    let mut piece = BytesMut::with_capacity(bytes);
+    for batch in batches {
+        piece.extend_from_slice(&batch);
+    }
+    piece.freeze()
+}
