@@ -4,12 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use tidegate_format::{
     BrokerId, LogKey, LogValue, OutboxKey, PartitionId, PartitionIndex, ScheduleKey, TimerKey, TopicId,
 };
 use tidegate_log::{Ownership, take_ownership};
 use tidegate_protocol::batch::{Record, decode_records};
-use tidegate_store::{Clock, Direction, KeyRange, ManualClock, MemoryStore, ScanLimit, Store, Txn};
+use tidegate_store::{
+    Direction, EmbeddedOptions, EmbeddedStore, FaultyStore, KeyRange, ManualClock, MemoryStore, ScanLimit,
+    Store, Txn,
+};
 use uuid::Uuid;
 
 use crate::relay::{Relay, RelaySettings, Turn};
@@ -165,7 +169,75 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.block_on(future)
 }
 
-/// The clock under a store that tests move by hand.
-pub(crate) fn clock_of(clock: &ManualClock) -> Arc<dyn Clock> {
-    Arc::new(clock.clone())
+/// A kind of store that can be opened again, over a clock that tests move.
+pub(crate) trait Backend {
+    type Store: Store;
+
+    fn clock(&self) -> ManualClock;
+
+    /// Opens the store, for the first time.
+    fn open(&self) -> Self::Store;
+
+    /// Closes the store, whoever has handles on it, and opens it again.
+    async fn reopen(&self, store: &Self::Store) -> Self::Store;
+}
+
+/// A store that lives as long as its backend.
+pub(crate) struct InMemory(MemoryStore, ManualClock);
+
+impl InMemory {
+    pub(crate) fn new() -> Self {
+        let (store, clock) = memory_store();
+        Self(store, clock)
+    }
+}
+
+impl Backend for InMemory {
+    type Store = MemoryStore;
+
+    fn clock(&self) -> ManualClock {
+        self.1.clone()
+    }
+
+    fn open(&self) -> MemoryStore {
+        self.0.clone()
+    }
+
+    async fn reopen(&self, _store: &MemoryStore) -> MemoryStore {
+        self.0.clone()
+    }
+}
+
+/// A store in a directory that goes with its backend.
+pub(crate) struct Embedded(TempDir, ManualClock);
+
+impl Embedded {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"), ManualClock::at(NOW_MS))
+    }
+}
+
+impl Backend for Embedded {
+    type Store = EmbeddedStore;
+
+    fn clock(&self) -> ManualClock {
+        self.1.clone()
+    }
+
+    /// With an overlay so small that the tree is written all the time.
+    fn open(&self) -> EmbeddedStore {
+        let defaults = EmbeddedOptions::new(Arc::new(self.1.clone()));
+        let options = EmbeddedOptions { overlay_bytes: 16 << 10, segment_bytes: 1 << 20, ..defaults };
+        EmbeddedStore::open(self.0.path(), options).expect("nobody else has it")
+    }
+
+    async fn reopen(&self, store: &EmbeddedStore) -> EmbeddedStore {
+        store.shutdown().await;
+        self.open()
+    }
+}
+
+/// Wraps a store so that it can be made to fail.
+pub(crate) fn faulty<S: Store>(store: S) -> FaultyStore<S> {
+    FaultyStore::new(store, || Uuid::new_v4().as_u128())
 }

@@ -11,6 +11,8 @@
 //! several operations on one schedule in one batch is what counts; a record that cancels is never appended.
 
 mod apply;
+#[cfg(test)]
+mod fixture;
 mod plan;
 
 use tidegate_format::NameError;
@@ -71,7 +73,3 @@ pub enum HoldRejection {
         index: usize,
     },
 }
-
-#[cfg(test)]
-#[path = "hold_tests.rs"]
-mod tests;

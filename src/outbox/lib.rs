@@ -29,9 +29,7 @@ mod wakeup;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
-mod order_tests;
-#[cfg(test)]
-mod property_tests;
+mod proofs;
 
 pub use catalogue::{register_event_type, topic_of_event_type};
 pub use cloudevents::{

@@ -8,8 +8,8 @@ use tidegate_store::{FaultyStore, KeyRange, MemoryStore, ReadError};
 
 use super::*;
 use crate::fixture::{
-    NOW_MS, Owner, TOPIC, commit, create_topic, due, event, log_of, memory_store, own, partition, publish,
-    scheduled, values_of, waiting,
+    NOW_MS, Owner, TOPIC, commit, create_topic, due, event, faulty, log_of, memory_store, own, partition,
+    publish, scheduled, values_of, waiting,
 };
 
 fn limited(records_max: usize) -> RelaySettings {
@@ -20,12 +20,7 @@ fn limited(records_max: usize) -> RelaySettings {
 /// A store that fails on demand, with its clock.
 fn faulty_store() -> (FaultyStore<MemoryStore>, tidegate_store::ManualClock) {
     let (store, clock) = memory_store();
-    let mut nonce = 0;
-    let nonces = move || {
-        nonce += 1;
-        nonce
-    };
-    (FaultyStore::new(store, nonces), clock)
+    (faulty(store), clock)
 }
 
 /// The operations on the partition's state row, which only its owner writes.

@@ -72,3 +72,7 @@ async fn carry_out(
     }
     Ok(touched)
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

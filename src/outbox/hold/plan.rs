@@ -145,3 +145,7 @@ impl Operations {
         self.all.into_iter().flatten().collect()
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,12 +1,13 @@
 //! Events of dependent transactions enter the log in their order, however long the first paused before its commit.
 
 use tidegate_store::faulty::{On, Point};
-use tidegate_store::{FaultyStore, ManualClock, Store, Txn};
+use tidegate_store::{ManualClock, Store, Txn};
 use uuid::Uuid;
 
 use crate::Publisher;
 use crate::fixture::{
-    Owner, create_topic, event, memory_store, partition, publish, publish_settings, values_of, waiting,
+    Backend, Embedded, InMemory, Owner, create_topic, event, faulty, memory_store, partition, publish,
+    publish_settings, values_of, waiting,
 };
 
 const PAUSES_MS: [i64; 3] = [1, 10_000, 30_000];
@@ -59,10 +60,28 @@ impl<S: Store> Others<'_, S> {
     }
 }
 
-async fn check_order_of_an_open_transaction<S: Store>(store: &S, clock: &ManualClock, pause_ms: i64) {
-    check_order(store, clock, pause_ms, async |t1, advance, others| {
+/// The transaction is open all the time.
+async fn check_open<B: Backend>(backend: B, pause_ms: i64) {
+    let store = backend.open();
+    check_order(&store, &backend.clock(), pause_ms, async |t1, advance, others| {
         others.publish_and_relay(advance).await;
         t1.commit().await.expect("nobody else writes what it writes");
+    })
+    .await;
+}
+
+/// The commit was asked for, and is held up on its way to the store.
+async fn check_held_up<B: Backend>(backend: B, pause_ms: i64) {
+    let store = faulty(backend.open());
+    check_order(&store, &backend.clock(), pause_ms, async |t1, advance, others| {
+        let mut gate = store.faults().hold(On::next(), Point::BeforeCommit);
+        let committing = async { t1.commit().await.expect("nobody else writes what it writes") };
+        let meanwhile = async {
+            gate.reached().await;
+            others.publish_and_relay(advance).await;
+            gate.release();
+        };
+        tokio::join!(committing, meanwhile);
     })
     .await;
 }
@@ -70,39 +89,22 @@ async fn check_order_of_an_open_transaction<S: Store>(store: &S, clock: &ManualC
 #[tokio::test]
 async fn a_transaction_that_pauses_before_its_commit_comes_before_those_that_depend_on_it() {
     for pause_ms in PAUSES_MS {
-        let (store, clock) = memory_store();
-        check_order_of_an_open_transaction(&store, &clock, pause_ms).await;
+        check_open(InMemory::new(), pause_ms).await;
+        check_open(Embedded::new(), pause_ms).await;
     }
 }
 
 #[tokio::test]
 async fn a_commit_that_is_held_up_on_its_way_comes_before_those_that_depend_on_it() {
     for pause_ms in PAUSES_MS {
-        let (store, clock) = memory_store();
-        let mut nonce = 0;
-        let nonces = move || {
-            nonce += 1;
-            nonce
-        };
-        let store = FaultyStore::new(store, nonces);
-        check_order(&store, &clock, pause_ms, async |t1, advance, others| {
-            let mut gate = store.faults().hold(On::next(), Point::BeforeCommit);
-            let committing = async { t1.commit().await.expect("nobody else writes what it writes") };
-            let meanwhile = async {
-                gate.reached().await;
-                others.publish_and_relay(advance).await;
-                gate.release();
-            };
-            tokio::join!(committing, meanwhile);
-        })
-        .await;
+        check_held_up(InMemory::new(), pause_ms).await;
+        check_held_up(Embedded::new(), pause_ms).await;
     }
 }
 
 #[tokio::test]
 async fn events_committed_while_a_turn_is_under_way_are_moved_by_the_next_in_their_order() {
-    let (store, _) = memory_store();
-    let store = FaultyStore::new(store, || 1);
+    let store = faulty(memory_store().0);
     create_topic(&store, 1).await;
     let mut owner = Owner::of(&store, partition(0)).await;
     publish(&store, event("k", "T1")).await.expect("published");

@@ -1,0 +1,6 @@
+//! Promises that hold across the files of this crate, on every backend of the store.
+
+mod model;
+mod order;
+mod race;
+mod random;
