@@ -28,7 +28,8 @@ mod batch_tests;
 
 pub use builder::{BatchBuilder, BatchOptions, encode_batch};
 pub use check::{
-    CheckedBatch, check, check_produced, patch, patched_prefix, rewrite_log_append_time, split, split_fetched,
+    CheckedBatch, check, check_produced, patch, patched_prefix, rewrite_log_append_time, rewrite_producer,
+    split, split_fetched,
 };
 pub use compression::{Compression, compress, decompress};
 pub use error::BatchError;

@@ -1,1 +1,31 @@
-//! What a Rust application links: producer, group consumer, models and events.
+//! What a Rust application links to talk to Tidegate, or to any broker that speaks the Kafka protocol.
+//!
+//! - [`Producer`]: batches, compresses and sends records, idempotently, and says where each one went;
+//! - `Consumer`: reads topics, alone or as a member of a group;
+//! - [`Admin`]: topics, configurations, groups, offsets;
+//! - [`Client`]: what they are built on, a cluster's connections and metadata.
+//!
+//! It is pure Rust on tokio. It speaks the classic group protocol and record batches v2, always asks for `acks=all`, and
+//! refuses older message formats. It neither encrypts nor authenticates yet, and does not take part in transactions.
+
+mod admin;
+mod client;
+mod error;
+mod net;
+mod options;
+mod producer;
+#[cfg(test)]
+mod testing;
+mod topic_partition;
+
+pub use admin::{
+    Admin, CommittedOffset, ConfigEntry, DescribedGroup, GroupMember, ListedGroup, NewTopic, OffsetSpec,
+};
+pub use client::{BrokerAddress, Client, Metadata, Partition, Topic};
+pub use error::Error;
+pub use net::{Connection, Reply, Versions};
+pub use options::ClientOptions;
+pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};
+pub use tidegate_protocol::batch::Compression;
+pub use tidegate_protocol::error::ResponseError;
+pub use topic_partition::TopicPartition;

@@ -190,6 +190,14 @@ fn the_append_time_is_that_of_every_record() {
 }
 
 #[test]
+fn a_batch_can_be_sent_again_under_another_epoch() {
+    let batch = Bytes::from_static(include_bytes!("golden/java-gzip.batch"));
+    let again = check(&rewrite_producer(batch.clone(), 4711, 4, 0)).expect("the CRC fits");
+    let before = check(&batch).expect("intact");
+    assert_eq!(again, BatchHeader { producer_epoch: 4, base_sequence: 0, crc: again.crc, ..before });
+}
+
+#[test]
 fn patching_copies_only_what_is_shared() {
     let owned = Bytes::from(include_bytes!("golden/java-none.batch").to_vec());
     let at = owned.as_ptr();

@@ -2,7 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::header::{ATTRIBUTES_AT, CRC_AT, LENGTH_OVERHEAD, LOG_APPEND_TIME, MAX_TIMESTAMP_AT};
+use super::header::{
+    ATTRIBUTES_AT, BASE_SEQUENCE_AT, CRC_AT, LENGTH_OVERHEAD, LOG_APPEND_TIME, MAX_TIMESTAMP_AT,
+    PRODUCER_EPOCH_AT, PRODUCER_ID_AT,
+};
 use super::{BatchError, BatchHeader, HEADER_LEN, MAGIC, NO_SEQUENCE, PREFIX_LEN};
 
 /// One batch that passed [`check_produced`], with its header.
@@ -192,9 +195,28 @@ pub fn rewrite_log_append_time(batch: Bytes, append_time_ms: i64) -> Bytes {
     let attributes = i16::from_be_bytes([batch[ATTRIBUTES_AT], batch[ATTRIBUTES_AT + 1]]) | LOG_APPEND_TIME;
     batch[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.to_be_bytes());
     batch[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&append_time_ms.to_be_bytes());
+    write_crc(&mut batch);
+    batch.freeze()
+}
+
+/// The batch as this producer's, with the CRC that goes with it: for a batch that is sent again under another epoch.
+///
+/// # Panics
+/// If `batch` is shorter than a header: it must have passed [`check`].
+#[must_use]
+pub fn rewrite_producer(batch: Bytes, producer_id: i64, producer_epoch: i16, base_sequence: i32) -> Bytes {
+    assert!(batch.len() >= HEADER_LEN, "a checked batch has a header");
+    let mut batch = into_mut(batch);
+    batch[PRODUCER_ID_AT..PRODUCER_ID_AT + 8].copy_from_slice(&producer_id.to_be_bytes());
+    batch[PRODUCER_EPOCH_AT..PRODUCER_EPOCH_AT + 2].copy_from_slice(&producer_epoch.to_be_bytes());
+    batch[BASE_SEQUENCE_AT..BASE_SEQUENCE_AT + 4].copy_from_slice(&base_sequence.to_be_bytes());
+    write_crc(&mut batch);
+    batch.freeze()
+}
+
+fn write_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
     batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-    batch.freeze()
 }
 
 fn into_mut(batch: Bytes) -> BytesMut {

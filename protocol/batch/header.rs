@@ -25,6 +25,9 @@ pub(super) const LENGTH_OVERHEAD: usize = 12;
 pub(super) const CRC_AT: usize = 17;
 pub(super) const ATTRIBUTES_AT: usize = 21;
 pub(super) const MAX_TIMESTAMP_AT: usize = 35;
+pub(super) const PRODUCER_ID_AT: usize = 43;
+pub(super) const PRODUCER_EPOCH_AT: usize = 51;
+pub(super) const BASE_SEQUENCE_AT: usize = 53;
 
 pub(super) const COMPRESSION_MASK: i16 = 0x07;
 pub(super) const LOG_APPEND_TIME: i16 = 0x08;

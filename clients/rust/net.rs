@@ -1,0 +1,12 @@
+//! Connections to brokers: one TCP stream each, requests pipelined, versions agreed on.
+
+pub(crate) mod backoff;
+pub(crate) mod connection;
+pub(crate) mod pool;
+pub(crate) mod versions;
+
+#[cfg(test)]
+mod connection_tests;
+
+pub use connection::{Connection, Reply};
+pub use versions::Versions;
