@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use tidegate_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use tidegate_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use tidegate_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use tidegate_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use tidegate_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use tidegate_protocol::messages::{
-    ApiKey, BrokerId, DeleteRecordsRequest, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ApiKey, BrokerId, DeleteRecordsRequest, GroupId, ListOffsetsRequest, OffsetCommitRequest,
+    OffsetFetchRequest,
 };
 
 use super::Admin;
@@ -43,7 +46,11 @@ impl Admin {
     ///
     /// # Errors
     /// `Refused` with the broker's reason, such as `UnknownTopicOrPartition`.
-    pub async fn list_offset(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<Option<i64>, Error> {
+    pub async fn list_offset(
+        &self,
+        partition: &TopicPartition,
+        spec: OffsetSpec,
+    ) -> Result<Option<i64>, Error> {
         let timestamp = match spec {
             OffsetSpec::Earliest => -2,
             OffsetSpec::Latest => -1,
@@ -53,7 +60,9 @@ impl Admin {
             let asked = ListOffsetsPartition::default()
                 .with_partition_index(partition.partition)
                 .with_timestamp(timestamp);
-            let topic = ListOffsetsTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![asked]);
+            let topic = ListOffsetsTopic::default()
+                .with_name(topic_name(&partition.topic))
+                .with_partitions(vec![asked]);
             ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
         };
         let answer_of = |response: &tidegate_protocol::messages::ListOffsetsResponse| {
@@ -91,7 +100,11 @@ impl Admin {
         let mut add = |topic: &str, partition, offset, metadata: Option<&str>| {
             if offset >= 0 {
                 let metadata = metadata.unwrap_or_default().to_owned();
-                offsets.push(CommittedOffset { partition: TopicPartition::new(topic, partition), offset, metadata });
+                offsets.push(CommittedOffset {
+                    partition: TopicPartition::new(topic, partition),
+                    offset,
+                    metadata,
+                });
             }
         };
         for topic in &response.topics {
@@ -112,7 +125,11 @@ impl Admin {
     ///
     /// # Errors
     /// `Refused` with the broker's first reason, such as `UnknownMemberId` if the group has members.
-    pub async fn set_group_offsets(&self, group: &str, offsets: &[(TopicPartition, i64)]) -> Result<(), Error> {
+    pub async fn set_group_offsets(
+        &self,
+        group: &str,
+        offsets: &[(TopicPartition, i64)],
+    ) -> Result<(), Error> {
         let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
         for (partition, offset) in offsets {
             let commit = OffsetCommitRequestPartition::default()
@@ -122,7 +139,9 @@ impl Admin {
         }
         let request = |_| {
             let topics = topics.iter().map(|(topic, partitions)| {
-                OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(partitions.clone())
+                OffsetCommitRequestTopic::default()
+                    .with_name(topic_name(topic))
+                    .with_partitions(partitions.clone())
             });
             OffsetCommitRequest::default()
                 .with_group_id(GroupId(text(group)))
@@ -130,7 +149,8 @@ impl Admin {
                 .with_topics(topics.collect())
         };
         let check = |response: &tidegate_protocol::messages::OffsetCommitResponse| {
-            let mut codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
+            let mut codes =
+                response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
             accepted(ApiKey::OffsetCommit, codes.find(|code| *code != 0).unwrap_or(0), None)
         };
         self.client.call_checked(Target::Coordinator(group), request, check).await.map(drop)
@@ -140,7 +160,11 @@ impl Admin {
     ///
     /// # Errors
     /// `Refused` with the broker's reason, such as `OffsetOutOfRange`.
-    pub async fn delete_records(&self, partition: &TopicPartition, before: Option<i64>) -> Result<i64, Error> {
+    pub async fn delete_records(
+        &self,
+        partition: &TopicPartition,
+        before: Option<i64>,
+    ) -> Result<i64, Error> {
         /// "To the end", as an offset.
         const END: i64 = -1;
         let timeout_ms = i32::try_from(self.client.options().request_timeout_ms).unwrap_or(i32::MAX);
@@ -148,8 +172,9 @@ impl Admin {
             let asked = DeleteRecordsPartition::default()
                 .with_partition_index(partition.partition)
                 .with_offset(before.unwrap_or(END));
-            let topic =
-                DeleteRecordsTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![asked]);
+            let topic = DeleteRecordsTopic::default()
+                .with_name(topic_name(&partition.topic))
+                .with_partitions(vec![asked]);
             DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms)
         };
         let answer_of = |response: &tidegate_protocol::messages::DeleteRecordsResponse| {

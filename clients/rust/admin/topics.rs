@@ -57,7 +57,9 @@ impl Admin {
         let configs: Vec<_> = topic
             .configs
             .iter()
-            .map(|(name, value)| CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value))))
+            .map(|(name, value)| {
+                CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+            })
             .collect();
         let topics = vec![
             CreatableTopic::default()
@@ -84,7 +86,9 @@ impl Admin {
         let request = |version: i16| {
             let request = DeleteTopicsRequest::default().with_timeout_ms(timeout_ms);
             match version {
-                6.. => request.with_topics(vec![DeleteTopicState::default().with_name(Some(topic_name(name)))]),
+                6.. => {
+                    request.with_topics(vec![DeleteTopicState::default().with_name(Some(topic_name(name)))])
+                }
                 _ => request.with_topic_names(vec![topic_name(name)]),
             }
         };
@@ -100,8 +104,10 @@ impl Admin {
     pub async fn create_partitions(&self, name: &str, count: i32) -> Result<(), Error> {
         let timeout_ms = self.timeout_ms();
         let request = |_| {
-            let topic =
-                CreatePartitionsTopic::default().with_name(topic_name(name)).with_count(count).with_assignments(None);
+            let topic = CreatePartitionsTopic::default()
+                .with_name(topic_name(name))
+                .with_count(count)
+                .with_assignments(None);
             CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms)
         };
         let response = self.client.call(Target::Controller, request).await?;
