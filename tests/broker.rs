@@ -160,7 +160,15 @@ impl Broker {
         let standard_error =
             File::create(self.standard_error_path(self.starts)).expect("a file for standard error");
         let binary = binary();
-        let mut process = Command::new(&binary)
+        let mut command = Command::new(&binary);
+        // What is set for the tests, or left over in a shell, are not the broker's settings.
+        for (name, _) in std::env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("TIDEGATE_") && !name_text.starts_with("TIDEGATE_TEST_") {
+                command.env_remove(&name);
+            }
+        }
+        let mut process = command
             .arg("serve")
             .arg("--data-dir")
             .arg(self.data_directory())

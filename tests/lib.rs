@@ -13,5 +13,7 @@ pub mod log_reader;
 pub mod member;
 pub mod producer;
 pub mod refusals;
+pub mod schedule_book;
+pub mod scheduled_topic;
 pub mod shared_ledger;
 pub mod wire;
