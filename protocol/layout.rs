@@ -12,6 +12,7 @@
 //! decoder: bytes made at random from each layout in each version must decode to the last byte.
 
 mod cluster;
+mod consumer_protocol;
 mod groups;
 mod records;
 mod topics;
@@ -21,6 +22,7 @@ mod layout_tests;
 
 use std::fmt;
 
+pub(crate) use consumer_protocol::{ASSIGNMENT, SUBSCRIPTION};
 use kafka_protocol::protocol::Request;
 
 /// Elements of all arrays, and tagged fields, that one request may hold. (A consumer names its partitions one by one.)
@@ -112,10 +114,27 @@ impl fmt::Display for Misfit {
 /// The first place at which it does not fit: cut short, longer than the layout, a length beyond the end, or more than
 /// `max_elements`.
 pub fn check(layout: &Layout, version: i16, body: &[u8], max_elements: usize) -> Result<(), Misfit> {
+    let rest = check_start(layout, version, body, max_elements)?;
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Misfit { at: body.len() - rest.len(), what: "bytes after the end" })
+    }
+}
+
+/// [`check`], of a message after which something else may follow: that is returned.
+pub(crate) fn check_start<'a>(
+    layout: &Layout,
+    version: i16,
+    body: &'a [u8],
+    max_elements: usize,
+) -> Result<&'a [u8], Misfit> {
     let flexible = version >= layout.flexible_since;
     let mut walk = Walk { rest: body, version, flexible, elements_left: max_elements };
-    let outcome = walk.fields(layout.fields).and_then(|()| walk.end());
-    outcome.map_err(|what| Misfit { at: body.len() - walk.rest.len(), what })
+    match walk.fields(layout.fields) {
+        Ok(()) => Ok(walk.rest),
+        Err(what) => Err(Misfit { at: body.len() - walk.rest.len(), what }),
+    }
 }
 
 struct Walk<'a> {
@@ -135,10 +154,6 @@ impl Walk<'_> {
             }
         }
         if self.flexible { self.tagged(fields) } else { Ok(()) }
-    }
-
-    fn end(&self) -> Step {
-        if self.rest.is_empty() { Ok(()) } else { Err("bytes after the end") }
     }
 
     fn has(&self, field: &Field) -> bool {

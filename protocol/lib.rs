@@ -5,6 +5,7 @@
 //! - [`batch`]: record batches v2: look at a header, check, split, patch, and encode and decode records;
 //! - [`layout`]: what each message's bytes look like, so that lengths are proven before they are allocated;
 //! - [`murmur2`]: the hash by which every Kafka client picks the partition of a key;
+//! - [`consumer_protocol`]: what consumers of a group tell each other through their coordinator;
 //! - [`error`]: Kafka's error codes.
 //!
 //! The message structs themselves are those of the `kafka-protocol` crate, re-exported as [`messages`].
@@ -15,6 +16,7 @@
 //! bound that the caller named or that is a constant here; every length is checked before it is allocated.
 
 pub mod batch;
+pub mod consumer_protocol;
 pub mod error;
 pub mod frame;
 pub mod layout;
