@@ -3,9 +3,14 @@
 //! Refuses to do more than read its arguments, call the crates below and print: what it prints on standard output is
 //! meant for pipes, everything else goes to standard error.
 
+mod bootstrap;
+mod group;
 mod logging;
+mod output;
+mod schedule;
 mod serve;
 mod settings_flags;
+mod topic;
 
 use std::process::ExitCode;
 
@@ -31,6 +36,9 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve::command())
+        .subcommand(topic::command())
+        .subcommand(group::command())
+        .subcommand(schedule::command())
 }
 
 fn main() -> ExitCode {
@@ -50,6 +58,9 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let result = runtime.block_on(async {
         match name {
             "serve" => serve::run(arguments).await,
+            "topic" => topic::run(arguments).await,
+            "group" => group::run(arguments).await,
+            "schedule" => schedule::run(arguments).await,
             other => unreachable!("clap knows no subcommand {other}"),
         }
     });

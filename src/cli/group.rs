@@ -1,0 +1,257 @@
+//! `tidegate group`: consumer groups, their members, offsets and lag.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use clap::{Arg, ArgGroup, ArgMatches, Command};
+use serde::Serialize;
+use serde_json::json;
+use tidegate::{Admin, ListedGroup, OffsetSpec, TopicPartition};
+
+use crate::bootstrap;
+use crate::output::{Row, json_argument, print, print_done};
+
+pub(crate) fn command() -> Command {
+    let name = || Arg::new("group").required(true).value_name("GROUP").help("The group's id");
+    Command::new("group")
+        .about("Lists and describes consumer groups, resets and deletes them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(bootstrap::argument())
+        .arg(json_argument())
+        .subcommand(Command::new("list").about("Lists groups with their states"))
+        .subcommand(Command::new("describe").about("Shows offsets and lag, partition by partition").arg(name()))
+        .subcommand(Command::new("members").about("Shows members with what they read").arg(name()))
+        .subcommand(
+            Command::new("reset")
+                .about("Sets the committed offsets of a group without members")
+                .arg(name())
+                .arg(Arg::new("topic").long("topic").required(true).value_name("TOPIC").help("In which topic"))
+                .arg(
+                    Arg::new("partition")
+                        .long("partition")
+                        .value_name("N")
+                        .value_parser(clap::value_parser!(i32))
+                        .help("In which partition; all of them if not given"),
+                )
+                .arg(Arg::new("earliest").long("to-earliest").num_args(0).help("To the first record kept"))
+                .arg(Arg::new("latest").long("to-latest").num_args(0).help("To the end"))
+                .arg(
+                    Arg::new("timestamp")
+                        .long("to-timestamp")
+                        .value_name("MS")
+                        .value_parser(clap::value_parser!(i64))
+                        .help("To the first record of that time, in milliseconds since 1970"),
+                )
+                .arg(
+                    Arg::new("offset")
+                        .long("to-offset")
+                        .value_name("N")
+                        .value_parser(clap::value_parser!(i64))
+                        .help("To this offset"),
+                )
+                .group(ArgGroup::new("to").args(["earliest", "latest", "timestamp", "offset"]).required(true)),
+        )
+        .subcommand(Command::new("delete").about("Deletes a group without members, with its offsets").arg(name()))
+}
+
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (verb, arguments) = matches.subcommand().expect("clap requires a subcommand");
+    let admin = bootstrap::admin(arguments).await?;
+    let group = || arguments.get_one::<String>("group").expect("clap requires it").as_str();
+    match verb {
+        "list" => {
+            let groups = admin.list_groups().await?;
+            print(arguments, &groups.into_iter().map(GroupRow::from).collect::<Vec<_>>())
+        }
+        "describe" => describe(&admin, arguments, group()).await,
+        "members" => members(&admin, arguments, group()).await,
+        "reset" => reset(&admin, arguments, group()).await,
+        "delete" => {
+            admin.delete_group(group()).await?;
+            print_done(arguments, &format!("deleted {}", group()), &json!({ "deleted": group() }))
+        }
+        other => unreachable!("clap knows no subcommand {other}"),
+    }
+}
+
+#[derive(Serialize)]
+struct GroupRow {
+    group: String,
+    state: String,
+    protocol_type: String,
+}
+
+impl From<ListedGroup> for GroupRow {
+    fn from(listed: ListedGroup) -> Self {
+        let ListedGroup { group, state, protocol_type } = listed;
+        Self { group, state, protocol_type }
+    }
+}
+
+impl Row for GroupRow {
+    const COLUMNS: &'static [&'static str] = &["GROUP", "STATE", "TYPE"];
+
+    fn cells(&self) -> Vec<String> {
+        let protocol_type = if self.protocol_type.is_empty() { "-" } else { &self.protocol_type };
+        vec![self.group.clone(), self.state.clone(), protocol_type.to_owned()]
+    }
+}
+
+#[derive(Serialize)]
+struct OffsetRow {
+    topic: String,
+    partition: i32,
+    committed_offset: Option<i64>,
+    log_end_offset: i64,
+    lag: Option<i64>,
+    member_id: Option<String>,
+    client_host: Option<String>,
+}
+
+impl Row for OffsetRow {
+    const COLUMNS: &'static [&'static str] =
+        &["TOPIC", "PARTITION", "COMMITTED-OFFSET", "LOG-END-OFFSET", "LAG", "MEMBER", "HOST"];
+
+    fn cells(&self) -> Vec<String> {
+        let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        vec![
+            self.topic.clone(),
+            self.partition.to_string(),
+            number(self.committed_offset),
+            self.log_end_offset.to_string(),
+            number(self.lag),
+            text(&self.member_id),
+            text(&self.client_host),
+        ]
+    }
+}
+
+async fn describe(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Result<()> {
+    let described = admin.describe_group(group).await?;
+    let committed = admin.list_group_offsets(group).await?;
+    if described.state == "Dead" && committed.is_empty() {
+        anyhow::bail!("there is no group `{group}`");
+    }
+    let mut partitions: BTreeMap<TopicPartition, (Option<i64>, Option<(String, String)>)> = BTreeMap::new();
+    for offset in committed {
+        partitions.entry(offset.partition).or_default().0 = Some(offset.offset);
+    }
+    for member in &described.members {
+        for partition in &member.assignment {
+            let reader = (member.member_id.clone(), member.client_host.clone());
+            partitions.entry(partition.clone()).or_default().1 = Some(reader);
+        }
+    }
+    let mut rows = Vec::with_capacity(partitions.len());
+    for (partition, (committed_offset, reader)) in partitions {
+        let log_end_offset = admin.list_offset(&partition, OffsetSpec::Latest).await?.unwrap_or(0);
+        let (member_id, client_host) = reader.unzip();
+        rows.push(OffsetRow {
+            topic: partition.topic,
+            partition: partition.partition,
+            committed_offset,
+            log_end_offset,
+            lag: committed_offset.map(|committed| (log_end_offset - committed).max(0)),
+            member_id,
+            client_host,
+        });
+    }
+    print(arguments, &rows)
+}
+
+#[derive(Serialize)]
+struct MemberRow {
+    member_id: String,
+    group_instance_id: Option<String>,
+    client_id: String,
+    client_host: String,
+    assignment: Vec<String>,
+}
+
+impl Row for MemberRow {
+    const COLUMNS: &'static [&'static str] = &["MEMBER", "INSTANCE", "CLIENT", "HOST", "READS"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.member_id.clone(),
+            self.group_instance_id.clone().unwrap_or_else(|| "-".to_owned()),
+            self.client_id.clone(),
+            self.client_host.clone(),
+            self.assignment.join(" "),
+        ]
+    }
+}
+
+async fn members(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Result<()> {
+    let described = admin.describe_group(group).await?;
+    if described.state == "Dead" {
+        anyhow::bail!("there is no group `{group}`");
+    }
+    let rows: Vec<_> = described
+        .members
+        .into_iter()
+        .map(|member| MemberRow {
+            member_id: member.member_id,
+            group_instance_id: member.group_instance_id,
+            client_id: member.client_id,
+            client_host: member.client_host,
+            assignment: member.assignment.iter().map(|at| format!("{}-{}", at.topic, at.partition)).collect(),
+        })
+        .collect();
+    print(arguments, &rows)
+}
+
+async fn reset(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Result<()> {
+    let topic = arguments.get_one::<String>("topic").expect("clap requires it");
+    let metadata = admin.list_topics().await?;
+    let found = metadata.topics.get(topic).with_context(|| format!("there is no topic `{topic}`"))?;
+    let wanted = arguments.get_one::<i32>("partition").copied();
+    if let Some(wanted) = wanted.filter(|wanted| !found.partitions.contains_key(wanted)) {
+        anyhow::bail!("topic `{topic}` has no partition {wanted}");
+    }
+    let mut offsets = Vec::new();
+    for partition in found.partitions.keys().filter(|partition| wanted.is_none_or(|wanted| wanted == **partition)) {
+        let at = TopicPartition::new(topic, *partition);
+        let offset = target(admin, arguments, &at).await?;
+        offsets.push((at, offset));
+    }
+    admin.set_group_offsets(group, &offsets).await?;
+    let rows: Vec<_> = offsets
+        .into_iter()
+        .map(|(at, offset)| ResetRow { topic: at.topic, partition: at.partition, committed_offset: offset })
+        .collect();
+    print(arguments, &rows)
+}
+
+async fn target(admin: &Admin, arguments: &ArgMatches, at: &TopicPartition) -> anyhow::Result<i64> {
+    if let Some(offset) = arguments.get_one::<i64>("offset") {
+        return Ok(*offset);
+    }
+    let spec = match arguments.get_one::<i64>("timestamp") {
+        Some(timestamp_ms) => OffsetSpec::AtTimestamp(*timestamp_ms),
+        None if arguments.get_flag("earliest") => OffsetSpec::Earliest,
+        None => OffsetSpec::Latest,
+    };
+    match admin.list_offset(at, spec).await? {
+        Some(offset) => Ok(offset),
+        // No record is that late: the next one will be.
+        None => Ok(admin.list_offset(at, OffsetSpec::Latest).await?.unwrap_or(0)),
+    }
+}
+
+#[derive(Serialize)]
+struct ResetRow {
+    topic: String,
+    partition: i32,
+    committed_offset: i64,
+}
+
+impl Row for ResetRow {
+    const COLUMNS: &'static [&'static str] = &["TOPIC", "PARTITION", "COMMITTED-OFFSET"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.topic.clone(), self.partition.to_string(), self.committed_offset.to_string()]
+    }
+}

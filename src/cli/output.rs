@@ -1,0 +1,79 @@
+//! What commands print: a table for people, or JSON for programs.
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches};
+use serde::Serialize;
+
+/// The flag `--json`.
+pub(crate) fn json_argument() -> Arg {
+    Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .global(true)
+        .help("Print JSON instead of a table")
+}
+
+/// Rows that can be shown as a table.
+pub(crate) trait Row: Serialize {
+    /// The table's header.
+    const COLUMNS: &'static [&'static str];
+
+    /// One cell for each column.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Prints rows as the arguments ask for.
+pub(crate) fn print<R: Row>(matches: &ArgMatches, rows: &[R]) -> anyhow::Result<()> {
+    let text = if matches.get_flag("json") { serde_json::to_string_pretty(rows)? } else { table(rows) };
+    write_line(&text)
+}
+
+/// Says what was done: a sentence, or JSON.
+pub(crate) fn print_done(matches: &ArgMatches, sentence: &str, json: &serde_json::Value) -> anyhow::Result<()> {
+    write_line(&if matches.get_flag("json") { serde_json::to_string_pretty(json)? } else { sentence.to_owned() })
+}
+
+fn write_line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // Whoever reads has seen enough, `head` for one.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output"),
+    }
+}
+
+fn table<R: Row>(rows: &[R]) -> String {
+    let header: Vec<String> = R::COLUMNS.iter().map(ToString::to_string).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows.iter().map(Row::cells)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..R::COLUMNS.len()).map(width).collect();
+    let line = |cells: &Vec<String>| {
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Pair(&'static str, i32);
+
+    impl Row for Pair {
+        const COLUMNS: &'static [&'static str] = &["NAME", "COUNT"];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.0.to_owned(), self.1.to_string()]
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        assert_eq!(table(&[Pair("a", 1), Pair("longer", 22)]), "NAME    COUNT\na       1\nlonger  22");
+        assert_eq!(table::<Pair>(&[]), "NAME  COUNT");
+    }
+}
