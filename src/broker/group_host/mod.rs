@@ -8,6 +8,8 @@
 mod clock;
 mod commit;
 mod expire;
+#[cfg(test)]
+mod host_tests;
 mod load;
 mod offsets;
 mod request;
