@@ -34,6 +34,7 @@ impl KeyHasher {
 #[derive(Default)]
 struct Generation {
     keys: HashMap<KeyHash, Touched>,
+    /// The newest version of this generation and those before: never lower than theirs.
     newest: Version,
 }
 
@@ -87,9 +88,11 @@ impl ConflictWindow {
 
     /// Forgets what no snapshot from `oldest_open` on can conflict with, and what is too much.
     pub(super) fn prune(&mut self, oldest_open: Version) {
-        let is_full = self.generations.back().is_some_and(|current| current.keys.len() >= GENERATION_KEYS);
-        if is_full {
-            self.generations.push_back(Generation::default());
+        let current = self.generations.back().expect("there is always a generation");
+        if current.keys.len() >= GENERATION_KEYS {
+            // It is as new as the one before until it has a commit: whoever looks back looks past it.
+            let newest = current.newest;
+            self.generations.push_back(Generation { keys: HashMap::new(), newest });
         }
         while self.generations.len() > 1
             && (self.generations[0].newest <= oldest_open || self.generations.len() > GENERATIONS_MAX)
@@ -143,6 +146,18 @@ mod tests {
         assert!(window.conflicts(Version(0), &other, &[]));
         assert!(!window.conflicts(Version(version), &other, &[]));
         assert!(!window.conflicts(Version(version - 1), &other, &[]));
+    }
+
+    #[test]
+    fn the_first_commit_after_a_generation_was_begun_conflicts_with_those_of_the_one_before() {
+        let mut window = ConflictWindow::new(Version(0));
+        let keys: Vec<_> = (0..GENERATION_KEYS as u64).map(KeyHash).collect();
+        window.record(Version(1), &keys, &[]);
+        window.prune(Version(0));
+        assert_eq!(window.generations.len(), 2);
+        assert!(window.conflicts(Version(0), &keys[..1], &[]));
+        assert!(window.conflicts(Version(0), &[], &keys[..1]));
+        assert!(!window.conflicts(Version(1), &keys[..1], &keys[..1]));
     }
 
     #[test]
