@@ -36,12 +36,15 @@ const GROUP_MAX_TRANSACTIONS: usize = 1_024;
 /// With the disk down to its reserve, a transaction that puts at most this many bytes still passes: enough for the
 /// state that goes with deletes.
 const RESERVE_PUT_MAX_BYTES: usize = 4 << 10;
-/// How often the free space is looked at while commits go on.
+/// The free space is looked at after so much time or so many bytes, and all the time while it is low.
 const FREE_SPACE_INTERVAL: Duration = Duration::from_millis(500);
+const FREE_SPACE_BYTES: u64 = 4 << 20;
 /// How many frozen overlays may wait for the tree.
 const FROZEN_MAX: usize = 1;
 /// How long a group waits when flushing has fallen behind by one whole overlay; it grows with the square of that.
 const THROTTLE_AT_ONE_OVERLAY: Duration = Duration::from_millis(20);
+/// How long it waits at most.
+const THROTTLE_MAX: Duration = Duration::from_millis(100);
 
 /// A transaction that waits to be committed.
 pub(super) struct Submission {
@@ -137,6 +140,7 @@ pub(super) struct Committer {
     /// The transactions of the group with their versions.
     accepted: Vec<(Box<Submission>, Version)>,
     space_checked: Option<Instant>,
+    appended_since_space_checked: u64,
     synced: Instant,
     is_stopping: bool,
 }
@@ -167,6 +171,7 @@ impl Committer {
             group: GroupBuilder::new(),
             accepted: Vec::new(),
             space_checked: None,
+            appended_since_space_checked: 0,
             synced: Instant::now(),
             is_stopping: false,
         }
@@ -249,7 +254,9 @@ impl Committer {
         }
         let Submission { snapshot, writes, guards, .. } = &*submission;
         if self.window.conflicts(snapshot.version, writes, guards) {
-            add(&self.shared.counters.conflicts, 1);
+            if !submission.is_relocation {
+                add(&self.shared.counters.conflicts, 1);
+            }
             return submission.refuse(CommitError::Conflict);
         }
         let is_bound_by_reserve = submission.put_bytes > RESERVE_PUT_MAX_BYTES && !submission.is_relocation;
@@ -310,6 +317,7 @@ impl Committer {
             self.sync().map_err(AppendError::Failed)?;
         }
         self.journal_bytes += header.group_bytes();
+        self.appended_since_space_checked += header.group_bytes();
         add(&self.shared.counters.journal_bytes, header.group_bytes());
         let mut overlay = self.overlay.writer(self.shared.views.oldest_open());
         let mut key_buffer = Vec::new();
@@ -363,24 +371,28 @@ impl Committer {
         let _ = self.maintenance.send(Work::Flush(FlushRequest { overlay: frozen, covered }));
     }
 
-    /// Waits a little if flushing has fallen behind, the longer the further.
+    /// Waits a little if flushing has fallen behind, the longer the further, and at most until it has caught up.
     #[expect(clippy::cast_precision_loss, reason = "a ratio that is not exact slows down as well")]
-    fn throttle(&self) {
+    fn throttle(&mut self) {
         let overlay = self.overlay.bytes() as f64 / self.settings.overlay_bytes as f64;
         let journal = self.journal_bytes as f64 / self.settings.journal_flush_bytes as f64;
         let behind = overlay.max(journal) - 1.0;
         if behind > 0.0 {
-            let wait = THROTTLE_AT_ONE_OVERLAY.mul_f64((behind * behind).min(100.0));
-            add(&self.shared.counters.throttled_us, micros(wait));
-            std::thread::sleep(wait);
+            let began = Instant::now();
+            let wait = THROTTLE_AT_ONE_OVERLAY.mul_f64((behind * behind).min(1_000.0)).min(THROTTLE_MAX);
+            self.shared.views.wait_for_flush(FROZEN_MAX, wait);
+            add(&self.shared.counters.throttled_us, micros(began.elapsed()));
+            self.freeze_if_due();
         }
     }
 
     fn check_space(&mut self) {
-        if self.space_checked.is_some_and(|checked| checked.elapsed() < FREE_SPACE_INTERVAL) {
+        let is_recent = self.space_checked.is_some_and(|checked| checked.elapsed() < FREE_SPACE_INTERVAL);
+        if is_recent && self.appended_since_space_checked < FREE_SPACE_BYTES && !self.shared.is_disk_low() {
             return;
         }
         self.space_checked = Some(Instant::now());
+        self.appended_since_space_checked = 0;
         match self.files.free_bytes() {
             Ok(free) => self.shared.set_disk_low(free < self.settings.reserve_bytes),
             Err(error) => tracing::warn!(%error, "the free space of the store's disk is not known"),

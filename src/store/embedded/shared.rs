@@ -58,17 +58,16 @@ impl Shared {
 
     /// Closes the store for good. The first reason counts.
     pub(super) fn close(&self, reason: String) {
-        let closed_now = self.closed.send_if_modified(|closed| {
+        self.closed.send_if_modified(|closed| {
             let is_first = closed.is_none();
             if is_first {
                 tracing::error!(%reason, "the store has closed");
                 *closed = Some(reason);
+                // Before anybody is told: who was told finds it closed.
+                self.is_closed.store(true, Ordering::Release);
             }
             is_first
         });
-        if closed_now {
-            self.is_closed.store(true, Ordering::Release);
-        }
     }
 
     /// Why the store has closed, if it has.

@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -139,6 +140,7 @@ impl Iterator for Merge {
 /// The current view, the newest published version, and the open snapshots.
 pub(super) struct Views {
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 struct State {
@@ -151,7 +153,8 @@ struct State {
 impl Views {
     /// Begins with a view that is complete at a version.
     pub(super) fn new(view: View, published: Version) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { view: Arc::new(view), published, open: BTreeMap::new() }) })
+        let state = State { view: Arc::new(view), published, open: BTreeMap::new() };
+        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// Opens a snapshot of everything that was published.
@@ -180,8 +183,17 @@ impl Views {
         change(&mut view);
         let replaced = std::mem::replace(&mut state.view, Arc::new(view));
         drop(state);
+        self.changed.notify_all();
         // It may be the last one to hold an overlay or a removed file.
         drop(replaced);
+    }
+
+    /// Returns when at most so many frozen overlays wait for the tree, or after `timeout`.
+    pub(super) fn wait_for_flush(&self, frozen_max: usize, timeout: Duration) {
+        let state = self.state();
+        let is_behind = |state: &mut State| state.view.overlays.len() > frozen_max;
+        let waited = self.changed.wait_timeout_while(state, timeout, is_behind);
+        drop(waited.expect("nothing panics with the lock held"));
     }
 
     /// The current view.

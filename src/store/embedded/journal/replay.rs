@@ -4,16 +4,20 @@
 //! that the journal ends where it says; anything else that cannot be read is damage and refuses the opening, with its
 //! place.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use super::super::files::FileLayer;
+use super::super::files::{FileLayer, StoreFile};
 use super::super::slot::Position;
-use super::group::StoreId;
+use super::group::{GROUP_HEADER_BYTES, StoreId};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, Segments, segment_name};
 use super::transaction::KeyChange;
 use super::writer::create_segment;
 use crate::Version;
+
+/// How much of the end of the journal is written again at a time.
+const SETTLE_STEP_BYTES: usize = 1 << 20;
 
 /// Up to where the tree has everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,15 +84,19 @@ pub(crate) fn replay(
         let header = SegmentHeader { number: end.segment, first_sequence: 0, previous_end: 0 };
         segments.insert(end.segment, create_segment(&**files, store, header)?);
     }
+    // Groups that no later one calls durable, and where they begin in the segment.
+    let mut unconfirmed = VecDeque::new();
     let last = segments.keys().next_back().copied().unwrap_or(0).max(covered.position.segment);
     for number in covered.position.segment..=last {
         let file = segments.get(&number).ok_or_else(|| damaged(number, 0, "the segment is missing"))?.clone();
+        let header = SegmentHeader::read(&*file, store)?.ok_or_else(|| damaged(number, 0, "its head"))?;
         if number > covered.position.segment {
-            let header = SegmentHeader::read(&*file, store)?.ok_or_else(|| damaged(number, 0, "its head"))?;
             if (header.number, header.first_sequence, header.previous_end) != (number, sequence, end.offset) {
                 return Err(damaged(end.segment, end.offset, &format!("group {sequence}")));
             }
             end = Position { segment: number, offset: SEGMENT_HEADER_BYTES };
+            // The next segment is begun when all of this one is durable.
+            unconfirmed.clear();
         }
         if file.len()? < end.offset {
             return Err(damaged(number, end.offset, "the segment ends before what the tree covers"));
@@ -99,6 +107,10 @@ pub(crate) fn replay(
             header
                 .for_each_change(body, position, &mut each)
                 .map_err(|_| damaged(number, position.offset, &what))?;
+            unconfirmed.push_back((sequence, position.offset - GROUP_HEADER_BYTES as u64));
+            while unconfirmed.front().is_some_and(|(sequence, _)| *sequence < header.durable_sequence) {
+                unconfirmed.pop_front();
+            }
             sequence += 1;
             bytes += header.group_bytes();
             version =
@@ -110,7 +122,8 @@ pub(crate) fn replay(
             if reader.finds_ahead(|later| later.sequence > sequence && later.durable_sequence > sequence)? {
                 return Err(damaged(number, end.offset, &format!("group {sequence}")));
             }
-            cut(&*file, end)?;
+            settle(&*file, unconfirmed.front().map_or(end.offset, |(_, offset)| *offset), end.offset)?;
+            files.sync_names()?;
         }
     }
     Ok(Replayed { end, sequence, version, bytes })
@@ -137,14 +150,28 @@ fn drop_unfinished_segment(
     Ok(())
 }
 
-/// Cuts what a crash left behind the end, so that what is appended is followed by nothing.
-fn cut(file: &dyn super::super::files::StoreFile, end: Position) -> io::Result<()> {
+/// Makes a segment end where its groups end, durably.
+///
+/// What was read may come from the machine's cache alone: the process before may have died before its sync, or the
+/// sync may have failed, after which the cache no longer knows what is not on disk. So the head, and everything from
+/// `unconfirmed` on, is written once more before it is synced.
+fn settle(file: &dyn StoreFile, unconfirmed: u64, end: u64) -> io::Result<()> {
     let len = file.len()?;
-    if len > end.offset {
-        file.set_len(end.offset)?;
-        file.sync_data()?;
+    let mut bytes = Vec::new();
+    for (start, end) in [(0, SEGMENT_HEADER_BYTES), (unconfirmed, end.min(len))] {
+        let mut offset = start;
+        while offset < end {
+            let count = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SETTLE_STEP_BYTES);
+            bytes.resize(count, 0);
+            file.read_exact_at(offset, &mut bytes)?;
+            file.write_all_at(offset, &bytes)?;
+            offset += count as u64;
+        }
     }
-    Ok(())
+    if len > end {
+        file.set_len(end)?;
+    }
+    file.sync_data()
 }
 
 fn damaged(segment: u64, offset: u64, what: &str) -> ReplayError {

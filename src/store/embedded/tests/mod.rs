@@ -3,3 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod failure;
+mod kill;
+mod lossy_files;
+mod recovery;
+mod space;
+mod workload;
