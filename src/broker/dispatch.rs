@@ -15,7 +15,7 @@ use tidegate_protocol::{Encodable, HeaderVersion, versions};
 
 use crate::Broker;
 use crate::handler;
-use crate::metrics::{ErrorCodes, record_request};
+use crate::metrics::{ErrorCodes, record_request, record_unanswered};
 
 /// What a connection has told of itself.
 #[derive(Clone, Debug)]
@@ -170,7 +170,10 @@ where
         Answer::Later(response) => {
             Begun::Waiting(Box::pin(async move { encode(envelope, &response.await).map(Some) }))
         }
-        Answer::Nothing => Begun::Ready(None),
+        Answer::Nothing => {
+            record_unanswered(envelope.api, envelope.begun.elapsed());
+            Begun::Ready(None)
+        }
     })
 }
 

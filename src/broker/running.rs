@@ -5,20 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tidegate_outbox::Wakeup;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::cluster::{StoreUseError, open_cluster};
 use crate::group_host::GroupHosts;
-use crate::metrics::TIME_BUCKETS;
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
 use crate::topics::{Catalogue, TopicError};
-use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, net};
+use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, metrics, net};
+
+/// How long the admin port may take for the answers that it has begun.
+const ADMIN_STOP_MAX: Duration = Duration::from_secs(1);
 
 /// Why a broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,11 @@ impl From<TopicError> for StartError {
 /// A broker that serves.
 pub struct RunningBroker {
     broker: Arc<Broker>,
+    /// They end when the broker is told to stop.
     tasks: TaskTracker,
+    /// Answers until everything else has ended: a broker that stops says so.
+    admin_task: JoinHandle<()>,
+    admin_stop: CancellationToken,
     listen: SocketAddr,
     admin: SocketAddr,
 }
@@ -71,6 +77,7 @@ impl RunningBroker {
     /// If the settings do not go together, an address is taken or the store cannot be used.
     pub async fn start(settings: Settings, store: BrokerStore) -> Result<Self, StartError> {
         settings.check()?;
+        let recorder = metrics::install();
         let settings = Arc::new(settings);
         let (kafka_listener, listen) = listen("listen", settings.listen).await?;
         let (admin_listener, admin_address) = self::listen("admin", settings.admin).await?;
@@ -92,9 +99,12 @@ impl RunningBroker {
         broker.groups.start(check_interval).await.map_err(StoreUseError::from)?;
         let tasks = TaskTracker::new();
         tasks.spawn(net::serve(broker.clone(), kafka_listener));
-        tasks.spawn(admin::serve(broker.clone(), recorder(), admin_listener));
+        tasks.spawn(metrics::upkeep(recorder.clone(), broker.shutdown.clone()));
         tasks.close();
-        Ok(Self { broker, tasks, listen, admin: admin_address })
+        let admin_stop = CancellationToken::new();
+        let admin_task =
+            tokio::spawn(admin::serve(broker.clone(), recorder, admin_listener, admin_stop.clone()));
+        Ok(Self { broker, tasks, admin_task, admin_stop, listen, admin: admin_address })
     }
 
     /// Where Kafka clients are served.
@@ -128,6 +138,10 @@ impl RunningBroker {
         }
         self.broker.partitions.shutdown().await;
         self.broker.groups.shutdown().await;
+        self.admin_stop.cancel();
+        if tokio::time::timeout(ADMIN_STOP_MAX, self.admin_task).await.is_err() {
+            warn!("stopped before every answer of the admin port was sent");
+        }
         info!("stopped");
     }
 }
@@ -143,22 +157,4 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListen
 fn kafka_uuid(id: uuid::Uuid) -> String {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes())
-}
-
-/// The process's recorder of metrics. A second broker in one process shares the first one's.
-fn recorder() -> metrics_exporter_prometheus::PrometheusHandle {
-    static RECORDER: std::sync::OnceLock<metrics_exporter_prometheus::PrometheusHandle> =
-        std::sync::OnceLock::new();
-    let install = || {
-        let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), TIME_BUCKETS)
-            .expect("there are buckets");
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        if metrics::set_global_recorder(recorder).is_err() {
-            warn!("the application has a recorder of its own: /metrics lacks what is counted there");
-        }
-        handle
-    };
-    RECORDER.get_or_init(install).clone()
 }

@@ -1,29 +1,36 @@
 //! How far each group is behind, in records and in seconds, read from one snapshot of the store.
 //!
 //! What always holds: a group without members stays visible as long as it has committed offsets; a group, an offset or a
-//! topic that is deleted disappears. Lag in seconds is now less the time at which the first record that was not committed
-//! entered the log, and 0 where there is none; it is cached until the committed offset moves.
+//! topic that is deleted disappears. Lag in records is that of Kafka's tools: offsets from the committed one to the end
+//! of the log, whether or not retention has left their records there. Lag in seconds is now less the time at which the
+//! first record that is there and was not committed entered the log, and 0 where there is none.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tidegate_format::{
-    FormatError, GroupKey, GroupMemberKey, LogKey, LogValue, Offset, OffsetKey, OffsetValue, PartitionId,
-    PartitionState, PartitionStateKey,
+    FormatError, Offset, OffsetKey, OffsetValue, OrderVersion, PartitionId, PartitionState, PartitionStateKey,
 };
+use tidegate_log::{LogError, append_version_at};
+use tidegate_outbox::LoadError;
 use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Txn};
 
+use super::exposition::signed_float;
 use crate::topics::Topics;
 
 /// Rows that are read from the store at a time.
-const PAGE: usize = 1_000;
+pub(super) const PAGE: usize = 1_000;
 
 /// Why the figures could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LagError {
+pub(crate) enum FiguresError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
     Format(#[from] FormatError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Pending(#[from] LoadError),
 }
 
 /// One group in one partition.
@@ -34,37 +41,37 @@ pub(crate) struct PartitionLag {
     pub(crate) id: PartitionId,
     /// The next record that the group wants.
     pub(crate) committed: Offset,
-    /// Records from there to the end of the log.
+    /// Offsets from there to the end of the log.
     pub(crate) records: i64,
     pub(crate) seconds: f64,
 }
 
-/// When the first record that a group has not committed was appended, by group and partition.
-pub(crate) type AppendTimes = HashMap<(String, PartitionId), (Offset, i64)>;
+/// Rows of which there may be more than are shown.
+#[derive(Debug)]
+pub(crate) struct Shown<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) truncated: bool,
+}
 
-/// Every row of a range, page by page.
-pub(crate) async fn load_all(
-    txn: &mut impl Txn,
-    range: (bytes::Bytes, bytes::Bytes),
-) -> Result<Vec<(bytes::Bytes, bytes::Bytes)>, ReadError> {
-    let mut range = KeyRange::new(range.0, range.1);
-    let mut rows = Vec::new();
-    loop {
-        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
-        let full = page.len() == PAGE;
-        rows.extend(page);
-        match rows.last() {
-            Some((last, _)) if full => range.start = KeyRange::successor(last),
-            _ => return Ok(rows),
-        }
-    }
+/// When the first record that a group has not committed was appended, by group and partition; looked up again when that
+/// is another record.
+#[derive(Debug, Default)]
+pub(crate) struct AppendTimes(HashMap<(String, PartitionId), (Offset, i64)>);
+
+/// What lag is made of besides committed offsets.
+pub(crate) struct Logs<'a, R> {
+    pub(crate) topics: &'a Topics,
+    pub(crate) states: &'a BTreeMap<PartitionId, PartitionState>,
+    /// When a record entered the log, if its batch is in memory.
+    pub(crate) recent: R,
+    pub(crate) now_ms: i64,
 }
 
 /// The state rows of all partitions that were ever used, by partition.
 pub(crate) async fn load_states(
     txn: &mut impl Txn,
     topics: &Topics,
-) -> Result<BTreeMap<PartitionId, PartitionState>, LagError> {
+) -> Result<BTreeMap<PartitionId, PartitionState>, FiguresError> {
     let ids: Vec<PartitionId> = topics.iter().flat_map(|topic| topic.partition_ids()).collect();
     let mut states = BTreeMap::new();
     for ids in ids.chunks(PAGE) {
@@ -78,75 +85,84 @@ pub(crate) async fn load_states(
     Ok(states)
 }
 
-/// The lag of every group in every partition that it has committed.
-pub(crate) async fn load_lag(
+/// The lag of every group in every partition that it has committed, at most `max` of them.
+pub(crate) async fn load_lags<R>(
     txn: &mut impl Txn,
-    topics: &Topics,
-    states: &BTreeMap<PartitionId, PartitionState>,
-    now_ms: i64,
-    append_times: &mut AppendTimes,
-) -> Result<Vec<PartitionLag>, LagError> {
-    let mut lags = Vec::new();
-    let mut still_needed = AppendTimes::new();
-    for (key, row) in load_all(txn, OffsetKey::all()).await? {
-        let OffsetKey { group, id } = OffsetKey::decode(&key)?;
-        let committed = OffsetValue::decode(row)?.offset;
-        let Some(topic) = topics.by_id(id.topic) else { continue };
-        let end = states.get(&id).map_or(Offset(0), |state| state.next_offset);
-        let records = end.0.saturating_sub(committed.0).max(0);
-        let mut seconds = 0.0;
-        if records > 0 {
-            let cached = append_times.get(&(group.clone(), id)).filter(|(at, _)| *at == committed);
-            let appended_ms = match cached {
-                Some((_, appended_ms)) => Some(*appended_ms),
-                None => load_append_time(txn, id, committed).await?,
-            };
-            if let Some(appended_ms) = appended_ms {
-                still_needed.insert((group.clone(), id), (committed, appended_ms));
-                seconds = seconds_between(appended_ms, now_ms);
+    logs: &Logs<'_, R>,
+    times: &mut AppendTimes,
+    max: usize,
+) -> Result<Shown<PartitionLag>, FiguresError>
+where
+    R: Fn(PartitionId, Offset) -> Option<OrderVersion>,
+{
+    let (start, end) = OffsetKey::all();
+    let mut range = KeyRange::new(start, end);
+    let mut shown = Shown { rows: Vec::new(), truncated: false };
+    let mut still_needed = AppendTimes::default();
+    loop {
+        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
+        for (key, row) in &page {
+            let key = OffsetKey::decode(key)?;
+            let Some(topic) = logs.topics.by_id(key.id.topic) else { continue };
+            if shown.rows.len() == max {
+                shown.truncated = true;
+                break;
             }
+            let committed = OffsetValue::decode(row.clone())?.offset;
+            let lag = load_lag(txn, logs, key, &topic.name, committed, (times, &mut still_needed)).await?;
+            shown.rows.push(lag);
         }
-        lags.push(PartitionLag { group, topic: topic.name.clone(), id, committed, records, seconds });
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE && !shown.truncated => {
+                range.start = KeyRange::successor(last)
+            }
+            _ => break,
+        }
     }
-    *append_times = still_needed;
-    Ok(lags)
+    *times = still_needed;
+    Ok(shown)
 }
 
-/// When the batch with the record at `offset`, or the first after it, entered the log.
-async fn load_append_time(
+async fn load_lag<R>(
     txn: &mut impl Txn,
-    id: PartitionId,
-    offset: Offset,
-) -> Result<Option<i64>, LagError> {
-    let (start, end) = LogKey::range_from(id, offset);
-    let rows = txn.scan(&KeyRange::new(start, end), ScanLimit::count(1), Direction::Forward).await?;
-    let Some((_, value)) = rows.into_iter().next() else { return Ok(None) };
-    Ok(Some(LogValue::decode(value)?.append_version.unix_ms()))
-}
-
-/// How many members each group has, groups without any among them.
-pub(crate) async fn load_member_counts(txn: &mut impl Txn) -> Result<BTreeMap<String, usize>, LagError> {
-    let mut counts = BTreeMap::new();
-    for (key, _) in load_all(txn, GroupKey::all()).await? {
-        let group = GroupKey::decode(&key)?.group;
-        let (start, end) = GroupMemberKey::range(&group);
-        let mut range = KeyRange::new(start, end);
-        let mut count = 0;
-        loop {
-            let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
-            count += page.len();
-            match page.last() {
-                Some(last) if page.len() == PAGE => range.start = KeyRange::successor(last),
-                _ => break,
-            }
+    logs: &Logs<'_, R>,
+    key: OffsetKey,
+    topic: &str,
+    committed: Offset,
+    (times, still_needed): (&AppendTimes, &mut AppendTimes),
+) -> Result<PartitionLag, FiguresError>
+where
+    R: Fn(PartitionId, Offset) -> Option<OrderVersion>,
+{
+    let id = key.id;
+    let state = logs.states.get(&id);
+    let (log_start, end) = state.map_or((Offset(0), Offset(0)), |state| (state.log_start, state.next_offset));
+    let first = committed.max(log_start);
+    let mut seconds = 0.0;
+    if first < end {
+        let place = (key.group.clone(), id);
+        let known = times.0.get(&place).filter(|(at, _)| *at == first).map(|(_, appended_ms)| *appended_ms);
+        let appended_ms = match known {
+            Some(appended_ms) => Some(appended_ms),
+            None => match (logs.recent)(id, first) {
+                Some(version) => Some(version.unix_ms()),
+                None => append_version_at(txn, id, first).await?.map(OrderVersion::unix_ms),
+            },
+        };
+        if let Some(appended_ms) = appended_ms {
+            still_needed.0.insert(place, (first, appended_ms));
+            seconds = seconds_between(appended_ms, logs.now_ms);
         }
-        counts.insert(group, count);
     }
-    Ok(counts)
+    let records = end.0.saturating_sub(committed.0).max(0);
+    Ok(PartitionLag { group: key.group, topic: topic.to_owned(), id, committed, records, seconds })
 }
 
 /// Seconds from one moment to a later one; 0 if it is not later.
-#[expect(clippy::cast_precision_loss, reason = "a difference of times is far below 2^52 ms")]
 pub(crate) fn seconds_between(from_ms: i64, to_ms: i64) -> f64 {
-    to_ms.saturating_sub(from_ms).max(0) as f64 / 1000.0
+    signed_float(to_ms.saturating_sub(from_ms).max(0)) / 1000.0
 }
+
+#[cfg(test)]
+#[path = "lag_tests.rs"]
+mod tests;

@@ -1,23 +1,34 @@
 //! The admin HTTP server: `/metrics`, `/healthz`, `/readyz`, and `/v1` for what Kafka's protocol has no request for.
 //!
-//! Refuses to change anything but schedules. Listens on loopback unless told otherwise.
+//! Refuses to change anything but schedules. Listens on loopback unless told otherwise. Answers until everything else of
+//! the broker has ended, so that a broker that stops says that it does.
 
 mod exposition;
+mod groups;
 mod lag;
+mod pending;
+mod render;
 mod schedules;
 mod scrape;
+mod server;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tracing::warn;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::Broker;
+
+/// What Prometheus calls its text format.
+const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PATHS: &str = "/metrics, /healthz, /readyz, /v1/schedules/{topic}, /v1/schedules/{topic}/{schedule}";
 
 /// What the admin server's handlers can reach.
 #[derive(Clone)]
@@ -27,9 +38,13 @@ pub(crate) struct Admin {
     scraper: Arc<scrape::Scraper>,
 }
 
-/// Serves the admin port until the broker stops.
-pub(crate) async fn serve(broker: Arc<Broker>, recorder: PrometheusHandle, listener: TcpListener) {
-    let shutdown = broker.shutdown.clone();
+/// Serves the admin port until `stop`.
+pub(crate) async fn serve(
+    broker: Arc<Broker>,
+    recorder: PrometheusHandle,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
     let admin = Admin { broker, recorder, scraper: Arc::default() };
     let routes = Router::new()
         .route("/metrics", get(metrics))
@@ -37,27 +52,51 @@ pub(crate) async fn serve(broker: Arc<Broker>, recorder: PrometheusHandle, liste
         .route("/readyz", get(ready))
         .route("/v1/schedules/{topic}", get(schedules::list))
         .route("/v1/schedules/{topic}/{schedule}", delete(schedules::cancel))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .with_state(admin);
-    let served =
-        axum::serve(listener, routes).with_graceful_shutdown(async move { shutdown.cancelled().await });
-    if let Err(error) = served.await {
-        warn!(%error, "the admin server ended");
+    server::serve(listener, routes, stop).await;
+}
+
+impl Admin {
+    /// Whether the store answers and the broker is not stopping; if not, why.
+    async fn readiness(&self) -> Result<(), String> {
+        if self.broker.shutdown.is_cancelled() {
+            return Err("stopping".to_owned());
+        }
+        crate::cluster::check_readable(&self.broker.store).await.map_err(|error| error.to_string())
+    }
+
+    async fn metrics(&self) -> String {
+        let is_ready = self.readiness().await.is_ok();
+        let read = self.scraper.scrape(&self.broker, is_ready).await;
+        metrics_process::Collector::default().collect();
+        self.recorder.render() + &read
     }
 }
 
-/// Ready: the store answers, and the broker is not stopping.
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
-    if admin.broker.shutdown.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
-    }
-    match crate::cluster::check_readable(&admin.broker.store).await {
+    match admin.readiness().await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
 
-async fn metrics(State(admin): State<Admin>) -> Result<String, (StatusCode, String)> {
-    let read = admin.scraper.scrape(&admin.broker).await;
-    let read = read.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))?;
-    Ok(admin.recorder.render() + &read)
+async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    // The embedded store is read where that is awaited: a scrape of much must not hold up the tasks of others.
+    let read = tokio::task::spawn_blocking(move || Handle::current().block_on(admin.metrics())).await;
+    let text = read.unwrap_or_else(|stopped| std::panic::resume_unwind(stopped.into_panic()));
+    ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text)
 }
+
+async fn no_such_path(uri: Uri) -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, format!("there is no `{}`; there are {PATHS}\n", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> (StatusCode, String) {
+    (StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not take {method}\n", uri.path()))
+}
+
+#[cfg(test)]
+#[path = "admin_tests.rs"]
+mod tests;

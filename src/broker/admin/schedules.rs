@@ -1,5 +1,7 @@
 //! `/v1/schedules`: what waits on a topic under a name. Kafka's protocol has no request for it.
 
+use std::num::NonZeroUsize;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -16,11 +18,12 @@ const CANCEL_ATTEMPTS: usize = 16;
 type Refusal = (StatusCode, String);
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Page {
     /// Names after this one.
     after: Option<String>,
-    /// At most so many; [`schedule::PAGE_MAX`] at most.
-    limit: Option<usize>,
+    /// At most so many, from 1 on; [`schedule::PAGE_MAX`] at most.
+    limit: Option<NonZeroUsize>,
 }
 
 /// One page of a topic's schedules.
@@ -51,7 +54,7 @@ pub(super) async fn list(
 ) -> Result<Json<Schedules>, Refusal> {
     let topic = find(&admin, &topic).await?;
     let mut txn = admin.broker.store.begin().await.map_err(unavailable)?;
-    let limit = page.limit.unwrap_or(schedule::PAGE_MAX);
+    let limit = page.limit.map_or(schedule::PAGE_MAX, NonZeroUsize::get);
     let listed = schedule::list(&mut txn, topic, page.after.as_deref(), limit).await.map_err(unavailable)?;
     let entry = |scheduled: schedule::Scheduled| Entry {
         schedule: scheduled.schedule,
@@ -80,14 +83,16 @@ pub(super) async fn cancel(
             Err(error) => return Err(unavailable(error)),
         }
     }
-    Err((StatusCode::CONFLICT, "the entry is being moved: ask again".to_owned()))
+    Err((StatusCode::CONFLICT, "the entry is being moved: ask again\n".to_owned()))
 }
 
 async fn find(admin: &Admin, topic: &str) -> Result<tidegate_format::TopicId, Refusal> {
     let found = admin.broker.catalogue.find(topic).await.map_err(unavailable)?;
-    found.map(|topic| topic.id).ok_or_else(|| (StatusCode::NOT_FOUND, format!("there is no topic `{topic}`")))
+    found
+        .map(|topic| topic.id)
+        .ok_or_else(|| (StatusCode::NOT_FOUND, format!("there is no topic `{topic}`\n")))
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Refusal {
-    (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"))
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use tidegate_format::{GroupKey, GroupValue, OffsetKey, OwnerEpoch, PartitionId};
 use tidegate_group::Change;
 use tidegate_log::commit_settled;
-use tidegate_store::{Direction, KeyRange, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, Store, Txn};
+use tokio::time::Instant;
 
 use super::load::GroupStoreError;
 use super::{CommittedOffset, PAGE, Shared};
+use crate::metrics::names;
 
 /// What one turn writes: by key, the last of several changes counts.
 #[derive(Default)]
@@ -70,7 +73,13 @@ pub(super) async fn commit<S: Store>(
             None => txn.delete(key),
         }
     }
-    Ok(commit_settled(&shared.store, txn).await?)
+    let began = Instant::now();
+    let committed = commit_settled(&shared.store, txn).await;
+    histogram!(names::COMMIT_SECONDS, names::KIND => "group").record(began.elapsed().as_secs_f64());
+    if committed == Err(CommitError::Conflict) {
+        counter!(names::COMMIT_CONFLICTS, names::KIND => "group").increment(1);
+    }
+    Ok(committed?)
 }
 
 /// Fails unless the group's row is as this coordinator left it. Gives the row's key.

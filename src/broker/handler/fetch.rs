@@ -15,12 +15,14 @@ use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
 use metrics::counter;
 use tidegate_format::Offset;
 use tidegate_log::{Batches, ReadResult};
+use tidegate_protocol::batch::BatchHeader;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::partition_errors::{asked_epoch, partition_of, read_error, topic_by_id, topic_by_name};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
+use crate::metrics::names;
 use crate::partition_host::{PollLimits, Want};
 
 /// No session: the request names all partitions, and so does the next one.
@@ -133,7 +135,8 @@ fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseErro
     data.aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
     match read {
         Ok(read) => {
-            counter!("tidegate_fetch_bytes_total").increment(read.batches.bytes as u64);
+            counter!(names::FETCH_BYTES).increment(read.batches.bytes as u64);
+            counter!(names::FETCH_RECORDS).increment(read.batches.batches.iter().map(records_in).sum());
             data.high_watermark = read.high_watermark.0;
             data.last_stable_offset = read.high_watermark.0;
             data.log_start_offset = read.log_start.0;
@@ -145,6 +148,11 @@ fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseErro
         }
     }
     data
+}
+
+/// How many records a batch of the log has.
+fn records_in(batch: &Bytes) -> u64 {
+    BatchHeader::decode(batch).map_or(0, |header| u64::from(header.record_count.unsigned_abs()))
 }
 
 /// The batches one after the other.

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::connection;
 use crate::Broker;
+use crate::metrics::names;
 
 /// How long to wait after the system refused to hand out a connection (out of file descriptors, mostly).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -34,7 +35,7 @@ pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            counter!("tidegate_connections_refused_total").increment(1);
+            counter!(names::CONNECTIONS_REFUSED).increment(1);
             debug!(%peer, max_connections = broker.settings.max_connections, "too many connections");
             continue;
         };
@@ -44,9 +45,9 @@ pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
         }
         let (broker, memory) = (broker.clone(), memory.clone());
         connections.spawn(async move {
-            gauge!("tidegate_connections").increment(1.0);
+            gauge!(names::CONNECTIONS).increment(1.0);
             connection::serve(broker, socket, peer, memory).await;
-            gauge!("tidegate_connections").decrement(1.0);
+            gauge!(names::CONNECTIONS).decrement(1.0);
             drop(place);
         });
     }

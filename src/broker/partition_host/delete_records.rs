@@ -38,7 +38,7 @@ impl<S: Store> Host<S> {
                 None => self.ownership.load_state(&mut txn).await.map_err(PartitionError::from)?.next_offset,
             };
             let state = delete_records(&mut txn, &self.ownership, to).await?;
-            match self.commit(txn).await {
+            match self.commit(txn, "delete_records").await {
                 Ok(()) => {
                     self.partition.publish(&state);
                     return Ok(state.log_start);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::gauge;
+use metrics::{gauge, histogram};
 use tidegate_format::Offset;
 use tidegate_log::{LogError, Ownership, WriteError, settle, take_ownership};
 use tidegate_outbox::hold::Plan;
@@ -22,6 +22,7 @@ use super::partition::Partition;
 use super::produce::Produced;
 use super::retention::{ExpireProducers, Retain};
 use super::{DeleteRecordsError, PartitionError, ProduceError, Shared};
+use crate::metrics::names;
 
 /// How long a commit's unknown outcome is asked for before its requests are told that it is unknown.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ pub(super) enum Work {
 pub(super) struct Produce {
     pub(super) plan: Plan,
     pub(super) bytes: usize,
+    pub(super) records: u64,
     pub(super) reply: oneshot::Sender<Result<Produced, ProduceError>>,
 }
 
@@ -52,10 +54,9 @@ pub(super) struct DeleteRecords {
 
 impl Produce {
     pub(super) fn new(plan: Plan, reply: oneshot::Sender<Result<Produced, ProduceError>>) -> Self {
-        let bytes = match &plan {
-            Plan::AsItCame(batch) | Plan::Held { whole: batch, .. } => batch.bytes().len(),
-        };
-        Self { plan, bytes, reply }
+        let (Plan::AsItCame(batch) | Plan::Held { whole: batch, .. }) = &plan;
+        let (bytes, records) = (batch.bytes().len(), u64::from(batch.header().record_count.unsigned_abs()));
+        Self { plan, bytes, records, reply }
     }
 
     pub(super) fn answer(self, answer: Result<Produced, ProduceError>) {
@@ -121,7 +122,7 @@ pub(super) async fn run<S: Store>(
             return End::Failed;
         }
     };
-    let loaded = gauge!("tidegate_partitions_loaded");
+    let loaded = gauge!(names::PARTITIONS_LOADED);
     loaded.increment(1);
     let mut host = Host {
         relay: Relay::new(partition.id),
@@ -246,14 +247,13 @@ impl<S: Store> Host<S> {
 
     /// Commits, and settles an unknown outcome: it stays [`CommitError::Unknown`] only if the store stays away for
     /// [`SETTLE_MAX`], and is [`CommitError::Conflict`] if nothing was applied.
-    pub(super) async fn commit(&self, txn: S::Txn) -> Result<(), CommitError> {
+    pub(super) async fn commit(&self, txn: S::Txn, kind: &'static str) -> Result<(), CommitError> {
         let began = Instant::now();
         let committed = match txn.commit().await {
             Ok(_) => Ok(()),
             Err(error) => self.settle(error).await,
         };
-        metrics::histogram!("tidegate_commit_seconds", "kind" => "produce")
-            .record(began.elapsed().as_secs_f64());
+        histogram!(names::COMMIT_SECONDS, names::KIND => kind).record(began.elapsed().as_secs_f64());
         committed
     }
 

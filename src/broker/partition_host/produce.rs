@@ -12,6 +12,7 @@ use tidegate_store::{CommitError, ReadError, Store};
 
 use super::host::{Fenced, Host, Produce, Work};
 use super::{PartitionError, ProduceError};
+use crate::metrics::names;
 
 /// How many batches are committed together at most.
 const GROUP_MAX: usize = 1024;
@@ -123,11 +124,14 @@ impl<S: Store> Host<S> {
             if !attempt.changed {
                 return Ok(self.answer(attempt));
             }
-            match self.commit(txn).await {
-                Ok(()) => return Ok(self.answer(attempt)),
+            match self.commit(txn, "produce").await {
+                Ok(()) => {
+                    count(group, &attempt.answers);
+                    return Ok(self.answer(attempt));
+                }
                 // Another owner, which the next attempt finds, or a schedule that another partition's batch has.
                 Err(CommitError::Conflict) => {
-                    counter!("tidegate_commit_conflicts_total", "kind" => "produce").increment(1);
+                    counter!(names::COMMIT_CONFLICTS, names::KIND => "produce").increment(1);
                 }
                 Err(CommitError::TooLarge { .. }) => return Err(GroupError::TooMuch),
                 Err(error) => return Err(GroupError::Failed(error.into())),
@@ -163,12 +167,6 @@ impl<S: Store> Host<S> {
         let Attempt { answers, appends, changed, touched } = attempt;
         let log_start = appends.state.log_start;
         if changed {
-            let (batches, bytes) = appends
-                .entries
-                .iter()
-                .fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.batch.len() as u64));
-            counter!("tidegate_produce_batches_total").increment(batches);
-            counter!("tidegate_produce_bytes_total").increment(bytes);
             self.publish(appends);
             self.shared.hint(&touched);
         }
@@ -186,8 +184,23 @@ impl<S: Store> Host<S> {
             .entries
             .iter()
             .map(|entry| (entry.last_offset.0 - entry.base_offset.0 + 1).unsigned_abs());
-        counter!("tidegate_appended_records_total").increment(records.sum());
+        counter!(names::APPENDED_RECORDS).increment(records.sum());
         self.shared.cache.push(appends.id, appends.entries);
         self.partition.publish(&appends.state);
     }
+}
+
+/// Counts the batches of a group that were taken.
+fn count(group: &[Produce], answers: &[Result<Appended, ProduceError>]) {
+    let taken =
+        |answer: &Result<Appended, ProduceError>| answer.as_ref().is_ok_and(|appended| !appended.repeated);
+    let (mut batches, mut bytes, mut records) = (0, 0, 0);
+    for (produce, _) in group.iter().zip(answers).filter(|(_, answer)| taken(answer)) {
+        batches += 1;
+        bytes += produce.bytes as u64;
+        records += produce.records;
+    }
+    counter!(names::PRODUCE_BATCHES).increment(batches);
+    counter!(names::PRODUCE_BYTES).increment(bytes);
+    counter!(names::PRODUCE_RECORDS).increment(records);
 }

@@ -1,7 +1,7 @@
 //! Reading a partition: by its status, the tail cache and the store, without its task.
 
 use metrics::counter;
-use tidegate_format::{Offset, OwnerEpoch, PartitionId};
+use tidegate_format::{Offset, OrderVersion, OwnerEpoch, PartitionId};
 use tidegate_log::{
     AdmittedBatch, EpochEnd, OffsetError, ReadLimit, ReadResult, TimestampedOffset, epoch_end_offset,
     find_by_timestamp, find_max_timestamp, read,
@@ -11,6 +11,7 @@ use tidegate_protocol::batch::{BatchHeader, NO_TIMESTAMP};
 use tidegate_store::Store;
 
 use super::{PartitionError, PartitionHosts, Status, StatusWatch};
+use crate::metrics::names;
 use crate::topics::TopicConfig;
 
 /// Which offset is asked for.
@@ -48,6 +49,11 @@ impl<S: Store> PartitionHosts<S> {
         Ok(self.status(id).await?.log_bytes)
     }
 
+    /// When a record entered the log, if its batch is among the newest, which are in memory.
+    pub(crate) fn recent_append_version(&self, id: PartitionId, offset: Offset) -> Option<OrderVersion> {
+        self.shared.cache.append_version_at(id, offset)
+    }
+
     /// Reads from an offset on.
     pub(crate) async fn read(
         &self,
@@ -63,13 +69,13 @@ impl<S: Store> PartitionHosts<S> {
         if from >= log_start
             && let Some(batches) = self.shared.cache.read(id, from, limit)
         {
-            counter!("tidegate_tail_cache_reads_total", "result" => "hit").increment(1);
+            counter!(names::TAIL_CACHE_READS, "result" => "hit").increment(1);
             // What was pushed after the status was read is committed all the same.
             let last = batches.batches.last().and_then(|batch| BatchHeader::decode(batch).ok());
             let end = last.map_or(high_watermark, |last| Offset(last.last_offset()).plus(1));
             return Ok(ReadResult { batches, log_start, high_watermark: high_watermark.max(end) });
         }
-        counter!("tidegate_tail_cache_reads_total", "result" => "miss").increment(1);
+        counter!(names::TAIL_CACHE_READS, "result" => "miss").increment(1);
         let mut txn = self.shared.store.begin().await.map_err(PartitionError::from)?;
         read(&mut txn, id, from, limit).await.map_err(|error| match error {
             OffsetError::OutOfRange { log_start, high_watermark } => {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::host::{Fenced, Host};
+use crate::metrics::names;
 
 impl<S: Store> Host<S> {
     /// Moves what is due into the log, up to the limits of one turn. Gives whether there was anything.
@@ -46,14 +47,15 @@ impl<S: Store> Host<S> {
     }
 
     fn record_turn(&self, turn: &Turn, began: Instant) {
-        counter!("tidegate_commit_conflicts_total", "kind" => "relay").increment(turn.conflicts as u64);
+        counter!(names::COMMIT_CONFLICTS, names::KIND => "relay").increment(turn.conflicts as u64);
         if turn.records == 0 {
             return;
         }
-        histogram!("tidegate_commit_seconds", "kind" => "relay").record(began.elapsed().as_secs_f64());
-        counter!("tidegate_relay_records_total").increment(turn.records as u64);
-        counter!("tidegate_outbox_late_total").increment(turn.late as u64);
-        let lateness = histogram!("tidegate_schedule_lateness_seconds");
+        histogram!(names::RELAY_TURN_SECONDS).record(began.elapsed().as_secs_f64());
+        counter!(names::RELAY_RECORDS).increment(turn.records as u64);
+        counter!(names::RELAY_BYTES).increment(turn.bytes as u64);
+        counter!(names::OUTBOX_LATE).increment(turn.late as u64);
+        let lateness = histogram!(names::SCHEDULE_LATENESS);
         let now_ms = self.shared.store.now_ms();
         for due_ms in &turn.due_ms {
             let late_ms = u64::try_from(now_ms.saturating_sub(*due_ms)).unwrap_or(0);

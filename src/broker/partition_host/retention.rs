@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::host::{Fenced, Host, Work};
 use super::limits::retention;
 use super::{PartitionError, Shared};
+use crate::metrics::names;
 
 /// Producers that are looked at in one turn of a partition's task.
 const EXPIRY_STEP: usize = 1000;
@@ -80,7 +81,7 @@ async fn check<S: Store>(shared: &Arc<Shared<S>>, id: PartitionId) -> Result<(),
         .await
         .map_err(|error| PartitionError::Storage { reason: error.to_string() })?
     {
-        counter!("tidegate_retention_sweeps_total").increment(1);
+        counter!(names::RETENTION_SWEEPS).increment(1);
     }
     let mut from = producers.then_some(ProducerId(0));
     while let Some(step_from) = from {
@@ -105,7 +106,7 @@ impl<S: Store> Host<S> {
         let now_ms = self.shared.store.now_ms();
         let retained = retain(&mut txn, &self.ownership, &retention(&topic), now_ms).await?;
         let Some(state) = retained else { return Ok(()) };
-        self.commit(txn).await?;
+        self.commit(txn, "retention").await?;
         self.partition.publish(&state);
         Ok(())
     }
@@ -125,7 +126,7 @@ impl<S: Store> Host<S> {
         let step =
             expire_producers(&mut txn, &self.ownership, from, EXPIRY_STEP, now_ms, expiration_ms).await?;
         if step.removed > 0 {
-            self.commit(txn).await?;
+            self.commit(txn, "retention").await?;
         }
         Ok(step.next)
     }

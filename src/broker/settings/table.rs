@@ -163,6 +163,9 @@ settings! {
     "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: u64 [100..=86_400_000] = "600000",
         "How often committed offsets are looked at for ones past their retention";
 
+    "metrics.series.max" metrics_series_max: usize [100..=10_000_000] = "20000",
+        "Most series that one metric has at /metrics; tidegate_metrics_truncated says whether more exist";
+
     "log.filter" log_filter: String = "info",
         "What is logged to standard error, as `tracing` filters are written: `info`, `tidegate_broker=debug`";
     "log.format" log_format: String = "text",

@@ -1,0 +1,66 @@
+//! The one place where requests are counted.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use metrics::{Counter, Histogram, counter, histogram};
+use tidegate_protocol::versions;
+
+use super::names;
+use super::{ErrorCodes, recorder};
+
+/// What is counted of one API.
+struct ApiMetrics {
+    name: String,
+    requests: Counter,
+    seconds: Histogram,
+}
+
+/// Of every API that is served: looked up once, as this is done for each request.
+fn apis() -> Option<&'static HashMap<i16, ApiMetrics>> {
+    static APIS: OnceLock<HashMap<i16, ApiMetrics>> = OnceLock::new();
+    // What is looked up before there is a recorder counts nothing, for ever.
+    recorder::is_installed().then(|| {
+        APIS.get_or_init(|| {
+            versions::SERVED.iter().map(|api| (api.key as i16, ApiMetrics::of(api.key))).collect()
+        })
+    })
+}
+
+impl ApiMetrics {
+    fn of(api: ApiKey) -> Self {
+        let name = format!("{api:?}");
+        Self {
+            requests: counter!(names::REQUESTS, "api" => name.clone()),
+            seconds: histogram!(names::REQUEST_SECONDS, "api" => name.clone()),
+            name,
+        }
+    }
+}
+
+/// Counts an answered request, its time and the errors in its answer.
+pub(crate) fn record_request(api: ApiKey, elapsed: Duration, response: &impl ErrorCodes) {
+    let Some(metrics) = record(api, elapsed) else { return };
+    response.each_error(&mut |code| {
+        if code != 0 {
+            let error = ResponseError::try_from_code(code).map(|error| format!("{error:?}"));
+            let labels = [("api", metrics.name.clone()), ("error", error.unwrap_or_default())];
+            counter!(names::REQUEST_ERRORS, &labels).increment(1);
+        }
+    });
+}
+
+/// Counts a request that is not answered, and the time that it took to begin it.
+pub(crate) fn record_unanswered(api: ApiKey, elapsed: Duration) {
+    record(api, elapsed);
+}
+
+fn record(api: ApiKey, elapsed: Duration) -> Option<&'static ApiMetrics> {
+    let metrics = apis()?.get(&(api as i16))?;
+    metrics.requests.increment(1);
+    metrics.seconds.record(elapsed.as_secs_f64());
+    Some(metrics)
+}
