@@ -73,6 +73,12 @@ pub enum PublishError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The topic keeps the newest record of each key, and the event has no key.
+    #[error("topic {topic:?} is compacted: an event for it needs a key")]
+    KeyRequired {
+        /// The topic's name.
+        topic: String,
+    },
     /// The event has more headers than allowed.
     #[error("{actual} headers are over the limit of {limit}")]
     TooManyHeaders {

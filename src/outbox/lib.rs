@@ -20,6 +20,7 @@ mod event;
 pub mod hold;
 mod pending;
 mod publish;
+mod record_size;
 pub mod relay;
 pub mod schedule;
 mod sweep;

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use bytes::Bytes;
-use tidegate_format::{EventValue, OutboxKey, PartitionId, PartitionIndex, TopicId};
+use tidegate_format::{EventValue, OutboxKey, PartitionId, PartitionIndex, TopicId, TopicValue};
+use tidegate_protocol::batch::HEADER_LEN;
 use tidegate_protocol::murmur2::partition_for_key;
 use tidegate_store::Txn;
 use uuid::Uuid;
 
 use crate::catalogue::{register_event_type, topic_of_event_type};
+use crate::record_size::record_bytes_max;
 use crate::{
     EntryIds, Event, EventLimits, PublishError, TopicDefaults, cloudevents, ensure_topic, load_topic,
     schedule,
@@ -33,6 +35,43 @@ pub struct Published {
     pub due_ms: Option<i64>,
 }
 
+/// A topic as far as publishing needs to know it.
+#[derive(Clone, Copy, Debug)]
+struct Destination {
+    topic: TopicId,
+    partitions: i32,
+    /// `cleanup.policy`: whether each record needs a key.
+    is_compacted: bool,
+    /// `max.message.bytes`, if the topic has its own.
+    message_max_bytes: Option<usize>,
+}
+
+impl Destination {
+    fn of(topic: &TopicValue) -> Self {
+        let config = |name: &str| topic.configs.get(name);
+        Self {
+            topic: topic.id,
+            partitions: topic.partitions,
+            is_compacted: config("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+            message_max_bytes: config("max.message.bytes").and_then(|bytes| bytes.parse().ok()),
+        }
+    }
+
+    /// Refuses what the topic would not take from a producer either.
+    fn check(&self, topic: &str, value: &EventValue) -> Result<(), PublishError> {
+        if self.is_compacted && value.key.is_none() {
+            return Err(PublishError::KeyRequired { topic: topic.to_owned() });
+        }
+        let actual = HEADER_LEN + record_bytes_max(value);
+        match self.message_max_bytes {
+            Some(limit) if actual > limit => {
+                Err(PublishError::TooLarge { what: "record batch", actual, limit })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Publishes the events of one transaction: make one per transaction, and a new one when it runs again.
 ///
 /// After the commit, hand [`touched`](Publisher::touched) to [`Wakeup::committed`](crate::Wakeup::committed).
@@ -45,7 +84,7 @@ pub struct Publisher<P> {
     random: Uuid,
     entry_ids: EntryIds,
     count: u32,
-    topics: BTreeMap<String, (TopicId, i32)>,
+    topics: BTreeMap<String, Destination>,
     event_types: BTreeMap<String, String>,
     touched: BTreeSet<PartitionId>,
 }
@@ -81,7 +120,8 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         limits.check(event, self.now_ms)?;
         let headers = cloudevents::encode_headers(event)?;
         limits.check_size(event, &headers)?;
-        let (topic, partitions) = self.topic_of_event(txn, event).await?;
+        let (name, destination) = self.destination_of(txn, event).await?;
+        let Destination { topic, partitions, .. } = destination;
         let id = PartitionId { topic, partition: self.partition_of(event.key.as_ref(), partitions) };
         let due_ms = event.due_ms.filter(|due_ms| *due_ms > self.now_ms);
         let value = EventValue {
@@ -91,6 +131,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
             value: event.value.clone(),
             headers,
         };
+        destination.check(&name, &value)?;
         if let Some(name) = &event.schedule {
             self.touched.extend(schedule::cancel(txn, topic, name).await?);
         }
@@ -115,7 +156,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         topic: &str,
         name: &str,
     ) -> Result<bool, PublishError> {
-        let Some((topic, _)) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
+        let Some(Destination { topic, .. }) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
         let cancelled = schedule::cancel(txn, topic, name).await?;
         self.touched.extend(cancelled);
         Ok(cancelled.is_some())
@@ -133,7 +174,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         due_ms: i64,
     ) -> Result<bool, PublishError> {
         self.settings.limits.check_due(due_ms, self.now_ms)?;
-        let Some((topic, _)) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
+        let Some(Destination { topic, .. }) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
         let moved = schedule::reschedule(txn, topic, name, due_ms, self.entry_ids.next_id()).await?;
         self.touched.extend(moved);
         Ok(moved.is_some())
@@ -146,11 +187,11 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
     }
 
     /// The topic that the catalogue gives an event's type; both come into being if the settings allow it.
-    async fn topic_of_event(
+    async fn destination_of(
         &mut self,
         txn: &mut impl Txn,
         event: &Event,
-    ) -> Result<(TopicId, i32), PublishError> {
+    ) -> Result<(String, Destination), PublishError> {
         let known = match self.event_types.get(&event.event_type) {
             Some(topic) => Some(topic.clone()),
             None => topic_of_event_type(txn, &event.event_type).await?,
@@ -160,15 +201,15 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         if known.is_none() {
             register_event_type(txn, &event.event_type, &topic)?;
         }
-        self.event_types.insert(event.event_type.clone(), topic);
-        Ok(found)
+        self.event_types.insert(event.event_type.clone(), topic.clone());
+        Ok((topic, found))
     }
 
     async fn ensure_topic_by_name(
         &mut self,
         txn: &mut impl Txn,
         name: &str,
-    ) -> Result<(TopicId, i32), PublishError> {
+    ) -> Result<Destination, PublishError> {
         if let Some(found) = self.topic_by_name(txn, name).await? {
             return Ok(found);
         }
@@ -177,21 +218,23 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         };
         let new_id = TopicId(Uuid::new_v5(&self.random, name.as_bytes()));
         let created = ensure_topic(txn, name, defaults, new_id).await?;
-        self.topics.insert(name.to_owned(), (created.id, created.partitions));
-        Ok((created.id, created.partitions))
+        let created = Destination::of(&created);
+        self.topics.insert(name.to_owned(), created);
+        Ok(created)
     }
 
     async fn topic_by_name(
         &mut self,
         txn: &mut impl Txn,
         name: &str,
-    ) -> Result<Option<(TopicId, i32)>, PublishError> {
+    ) -> Result<Option<Destination>, PublishError> {
         if let Some(found) = self.topics.get(name) {
             return Ok(Some(*found));
         }
         let Some(topic) = load_topic(txn, name).await? else { return Ok(None) };
-        self.topics.insert(name.to_owned(), (topic.id, topic.partitions));
-        Ok(Some((topic.id, topic.partitions)))
+        let found = Destination::of(&topic);
+        self.topics.insert(name.to_owned(), found);
+        Ok(Some(found))
     }
 
     fn partition_of(&self, key: Option<&Bytes>, partitions: i32) -> PartitionIndex {

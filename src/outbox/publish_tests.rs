@@ -239,6 +239,28 @@ async fn what_is_wrong_with_an_event_is_said_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_topics_own_configuration_is_kept_to() {
+    let (store, _) = memory_store();
+    let mut txn = store.begin().await.expect("a snapshot");
+    let configs = [("cleanup.policy", "compact,delete"), ("max.message.bytes", "1000")];
+    let configs = configs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let defaults = TopicDefaults { partitions: 1, configs };
+    ensure_topic(&mut txn, TOPIC_NAME, &defaults, TOPIC).await.expect("a topic");
+    txn.commit().await.expect("nobody else writes");
+    let refused = publish(&store, Event { key: None, ..event("k", "v") }).await;
+    assert_eq!(refused, Err(PublishError::KeyRequired { topic: TOPIC_NAME.to_owned() }));
+    let refused = publish(&store, event("k", &"v".repeat(450))).await;
+    assert!(
+        matches!(refused, Err(PublishError::TooLarge { what: "record batch", limit: 1_000, .. })),
+        "{refused:?}"
+    );
+    publish(&store, event("k", &"v".repeat(360))).await.expect("published");
+    let mut owner = crate::fixture::Owner::of(&store, partition(0)).await;
+    let entries = owner.turn(&store).await.appends.expect("one record").entries;
+    assert!(entries[0].batch.len() <= 1_000);
+}
+
+#[tokio::test]
 async fn a_schedule_published_again_replaces_what_waits_also_in_another_partition() {
     let (store, _) = memory_store();
     create_topic(&store, 12).await;

@@ -332,7 +332,7 @@ async fn an_earlier_owner_moves_nothing_wherever_it_is_paused() {
         match point {
             Point::AfterCommit => assert_eq!(turn.expect("it came first").records, 1),
             _ => {
-                assert!(matches!(turn, Err(RelayError::Log(LogError::Fenced { .. }))), "{point:?}: {turn:?}")
+                assert!(matches!(turn, Err(RelayError::Log(LogError::Fenced { .. }))), "{point:?}: {turn:?}");
             }
         }
         assert_eq!(values_of(&store, partition(0)).await, ["v"], "{point:?}");

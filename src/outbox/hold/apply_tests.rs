@@ -9,7 +9,8 @@ use tidegate_store::{MemoryStore, Store, Txn};
 use super::*;
 use crate::EntryIds;
 use crate::fixture::{
-    NOW_MS, Owner, create_topic, log_of, memory_store, own, partition, rows, values_of, waiting,
+    Backend, Embedded, InMemory, NOW_MS, Owner, create_topic, log_of, memory_store, partition, rows,
+    values_of, waiting,
 };
 use crate::hold::fixture::{admit, cancel, compressed, idempotent, named, plain, record};
 use crate::hold::{HoldRules, plan};
@@ -176,9 +177,10 @@ fn batches_of_a_producer() -> [Bytes; 4] {
     ]
 }
 
-#[tokio::test]
-async fn a_repeated_batch_is_answered_as_the_first_time_and_does_nothing() {
-    let (store, clock, mut owner, _) = topic_of_two().await;
+async fn check_repeats<B: Backend>(backend: B) {
+    let (mut store, clock) = (backend.open(), backend.clock());
+    create_topic(&store, 1).await;
+    let mut owner = Owner::of(&store, partition(0)).await;
     let batches = batches_of_a_producer();
     let mut first = Vec::new();
     for batch in &batches {
@@ -189,24 +191,29 @@ async fn a_repeated_batch_is_answered_as_the_first_time_and_does_nothing() {
     }
     // Another puts something under the schedule that the producer's last batch cancelled: a repeat leaves it alone.
     produce(&store, &owner, &plain(vec![named(record("another", NOW_MS + 40), "s")])).await;
-    for reopened in [false, true] {
-        if reopened {
-            owner = Owner { ownership: own(&store, partition(0)).await, ..owner };
+    for now_ms in [NOW_MS, NOW_MS + 15, NOW_MS + 30, NOW_MS + 100] {
+        clock.set(now_ms);
+        for (batch, first) in batches.iter().zip(&first) {
+            let again = produce(&store, &owner, batch).await;
+            assert_eq!(again.appended, Appended { repeated: true, ..*first }, "before the relay at {now_ms}");
         }
-        for now_ms in [NOW_MS, NOW_MS + 15, NOW_MS + 30] {
-            clock.set(now_ms);
-            owner.drain(&store).await;
-            for (batch, first) in batches.iter().zip(&first) {
-                let again = produce(&store, &owner, batch).await;
-                assert_eq!(again.appended, Appended { repeated: true, ..*first }, "at {now_ms}");
-            }
+        owner.drain(&store).await;
+        store = backend.reopen(&store).await;
+        owner = Owner::of(&store, partition(0)).await;
+        for (batch, first) in batches.iter().zip(&first) {
+            let again = produce(&store, &owner, batch).await;
+            assert_eq!(again.appended, Appended { repeated: true, ..*first }, "reopened at {now_ms}");
         }
     }
-    clock.set(NOW_MS + 100);
-    owner.drain(&store).await;
     let expected = ["half now", "now", "whole 1", "half later", "another"];
     assert_eq!(values_of(&store, partition(0)).await, expected, "nothing twice, the cancelled one never");
     assert_eq!(waiting(&store, partition(0)).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_batch_held_in_whole_or_in_half_is_answered_as_the_first_time_and_does_nothing_again() {
+    check_repeats(InMemory::new()).await;
+    check_repeats(Embedded::new()).await;
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use tidegate_store::{CommitError, Store, Txn};
 use tokio::sync::Barrier;
 
 use crate::fixture::{
-    Backend, Embedded, InMemory, NOW_MS, Owner, TOPIC, commit, create_topic, event, partition, scheduled, values_of,
-    waiting,
+    Backend, Embedded, InMemory, NOW_MS, Owner, TOPIC, commit, create_topic, event, partition, scheduled,
+    values_of, waiting,
 };
 use crate::schedule;
 

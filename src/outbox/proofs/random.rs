@@ -199,7 +199,7 @@ impl<B: Backend> World<B> {
                 self.turn(partition, 10).await;
             }
             Step::TakeOver { partition } => {
-                self.owners[partition] = Owner::of(&self.store, id_of(partition)).await
+                self.owners[partition] = Owner::of(&self.store, id_of(partition)).await;
             }
             Step::Crash => self.crash().await,
         }

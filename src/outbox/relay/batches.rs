@@ -1,17 +1,11 @@
 //! Entries as record batches: one for many events.
 
-use bytes::Bytes;
-use tidegate_format::EventValue;
 use tidegate_log::{AdmittedBatch, BatchRejection};
 use tidegate_protocol::batch::{BatchBuilder, BatchOptions, TimestampType, rewrite_log_append_time};
 
 use super::RelaySettings;
 use super::due::Entry;
-
-/// The longest varint of a length or delta in a record, in bytes.
-const VARINT_BYTES_MAX: usize = 10;
-/// Length, attributes, timestamp, offset, key length, value length and header count.
-const RECORD_FIELDS: usize = 7;
+use crate::record_size::record_bytes_max;
 
 /// The entries in batches, in order. An entry without a timestamp gets `now_ms`.
 pub(super) fn build(
@@ -37,14 +31,6 @@ pub(super) fn build(
         batches.push(close(open, now_ms, settings)?);
     }
     Ok(batches)
-}
-
-/// The most bytes that a record takes in a batch.
-fn record_bytes_max(value: &EventValue) -> usize {
-    let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers: usize =
-        value.headers.iter().map(|(name, value)| 2 * VARINT_BYTES_MAX + name.len() + length(value)).sum();
-    RECORD_FIELDS * VARINT_BYTES_MAX + length(&value.key) + length(&value.value) + headers
 }
 
 fn close(

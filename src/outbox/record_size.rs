@@ -1,0 +1,53 @@
+//! How large an entry is once it is a record.
+
+use bytes::Bytes;
+use tidegate_format::EventValue;
+
+/// Length of the record, attributes, timestamp delta and offset delta, at their longest, in bytes.
+const FIXED_FIELDS_BYTES_MAX: usize = 5 + 1 + 10 + 5;
+
+/// The most bytes that an entry takes in a batch (which has a header besides): a few more than it will.
+pub(crate) fn record_bytes_max(value: &EventValue) -> usize {
+    let headers: usize =
+        value.headers.iter().map(|(name, value)| bytes_len(name.len()) + nullable_len(value.as_ref())).sum();
+    FIXED_FIELDS_BYTES_MAX
+        + nullable_len(value.key.as_ref())
+        + nullable_len(value.value.as_ref())
+        + varint_len(value.headers.len())
+        + headers
+}
+
+fn nullable_len(bytes: Option<&Bytes>) -> usize {
+    bytes.map_or(1, |bytes| bytes_len(bytes.len()))
+}
+
+fn bytes_len(length: usize) -> usize {
+    varint_len(length) + length
+}
+
+/// The bytes of a length as a zigzag varint: one bit is the sign, seven bits go into a byte.
+fn varint_len(length: usize) -> usize {
+    let bits = usize::BITS - length.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_protocol::batch::{BatchBuilder, HEADER_LEN};
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_never_larger_and_hardly_smaller() {
+        for length in [0, 1, 62, 63, 64, 65, 8_190, 8_191, 8_192, 100_000] {
+            let bytes = Some(Bytes::from(vec![7; length]));
+            let headers = vec![("h".repeat(length % 100), bytes.clone()), (String::new(), None)];
+            let value = EventValue { key: bytes.clone(), value: bytes, headers, ..EventValue::default() };
+            let mut batch = BatchBuilder::new();
+            batch.push(0, value.key.as_deref(), value.value.as_deref(), &value.headers).expect("room");
+            let actual = batch.size_bytes() - HEADER_LEN;
+            let most = record_bytes_max(&value);
+            assert!((actual..actual + FIXED_FIELDS_BYTES_MAX).contains(&most), "{actual} within {most}");
+        }
+    }
+}
