@@ -9,7 +9,7 @@
 //!   disguise, which shows that the tests ask nothing that Kafka would not answer);
 //! - `TIDEGATE_TEST_BOOTSTRAP`: a broker that already runs, for the tests that neither kill nor restart it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -59,7 +59,9 @@ impl Broker {
         };
         match std::env::var("TIDEGATE_TEST_BOOTSTRAP") {
             Ok(bootstrap) => broker.bootstrap = bootstrap,
-            Err(_) => broker.spawn("127.0.0.1:0", "127.0.0.1:0"),
+            Err(_) => broker
+                .spawn("127.0.0.1:0", "127.0.0.1:0")
+                .unwrap_or_else(|said| panic!("the broker ended before it served:\n{said}")),
         }
         broker
     }
@@ -139,15 +141,35 @@ impl Broker {
     /// # Panics
     /// As [`Broker::start`], or when it still runs.
     pub fn restart(&mut self) {
+        self.try_restart().unwrap_or_else(|said| panic!("the broker ended before it served:\n{said}"));
+    }
+
+    /// As [`Broker::restart`], for a broker that may refuse to start: the error is what it said on standard error.
+    ///
+    /// # Errors
+    /// When it ends before it serves.
+    ///
+    /// # Panics
+    /// When it still runs.
+    pub fn try_restart(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "kill or terminate it first");
         let (bootstrap, admin) = (self.bootstrap.clone(), self.admin().to_owned());
-        self.spawn(&bootstrap, &admin);
+        self.spawn(&bootstrap, &admin)
+    }
+
+    /// As [`Broker::restart`], with other arguments for `tidegate serve`.
+    ///
+    /// # Panics
+    /// As [`Broker::restart`].
+    pub fn restart_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.restart();
     }
 
     /// What all its processes have written on standard error, oldest first.
     #[must_use]
     pub fn standard_error(&self) -> String {
-        let read = |start| std::fs::read_to_string(self.standard_error_path(start)).unwrap_or_default();
+        let read = |start| fs::read_to_string(self.standard_error_path(start)).unwrap_or_default();
         (1..=self.starts).map(read).collect()
     }
 
@@ -155,39 +177,28 @@ impl Broker {
         self.directory.path().join(format!("stderr.{start}.log"))
     }
 
-    fn spawn(&mut self, listen: &str, admin: &str) {
+    fn spawn(&mut self, listen: &str, admin: &str) -> Result<(), String> {
         self.starts += 1;
         let standard_error =
             File::create(self.standard_error_path(self.starts)).expect("a file for standard error");
-        let binary = binary();
-        let mut command = Command::new(&binary);
-        // What is set for the tests, or left over in a shell, are not the broker's settings.
-        for (name, _) in std::env::vars_os() {
-            let name_text = name.to_string_lossy();
-            if name_text.starts_with("TIDEGATE_") && !name_text.starts_with("TIDEGATE_TEST_") {
-                command.env_remove(&name);
-            }
-        }
-        let mut process = command
-            .arg("serve")
-            .arg("--data-dir")
-            .arg(self.data_directory())
-            .args(["--listen", listen, "--admin", admin])
+        let mut process = serve(&self.data_directory(), listen, admin)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(standard_error)
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("cannot run {}: {error}; build it: cargo build -p tidegate-cli", binary.display())
+                panic!("cannot run {}: {error}; build it: cargo build -p tidegate-cli", binary().display())
             });
         let line = first_line(process.stdout.take().expect("standard output is piped"));
-        self.process = Some(process);
         let Some(line) = line else {
-            panic!("the broker ended before it served:\n{}", self.standard_error());
+            process.wait().expect("the process is reaped");
+            return Err(fs::read_to_string(self.standard_error_path(self.starts)).unwrap_or_default());
         };
+        self.process = Some(process);
         self.bootstrap = address_after(&line, " Kafka on ");
         self.admin = Some(address_after(&line, " admin on http://"));
+        Ok(())
     }
 }
 
@@ -214,11 +225,26 @@ impl Drop for Broker {
 #[must_use]
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("TIDEGATE_TEST_BINARY") {
-        return std::fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(path));
+        return fs::canonicalize(&path).unwrap_or_else(|_| PathBuf::from(path));
     }
     let test = std::env::current_exe().expect("a test knows its own path");
     let profile = test.parent().and_then(Path::parent).expect("tests lie in <target>/<profile>/deps");
     profile.join(format!("tidegate{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// `tidegate serve` with what it cannot do without, ready for more arguments.
+#[must_use]
+pub fn serve(data_directory: &Path, listen: &str, admin: &str) -> Command {
+    let mut command = Command::new(binary());
+    // What is set for the tests, or left over in a shell, are not the broker's settings.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("TIDEGATE_") && !text.starts_with("TIDEGATE_TEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command.arg("serve").arg("--data-dir").arg(data_directory).args(["--listen", listen, "--admin", admin]);
+    command
 }
 
 /// Reads the first line and goes on reading behind the scenes, so that the process never blocks on a full pipe.

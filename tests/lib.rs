@@ -5,13 +5,14 @@
 //! sleeping: it waits for a condition, and a deadline only fails a test that hangs.
 
 pub mod admin;
+pub mod admin_http;
 pub mod broker;
-pub mod client_program;
 pub mod deadline;
 pub mod ledger;
 pub mod log_reader;
 pub mod member;
 pub mod producer;
+pub mod program;
 pub mod refusals;
 pub mod schedule_book;
 pub mod scheduled_topic;

@@ -107,8 +107,7 @@ fn members_go_on_after_a_kill_without_joining_again() {
     for round in 1..=3 {
         broker.kill();
         broker.restart();
-        // More than one heartbeat interval passes in the commits of each member: a generation that was forgotten would
-        // be refused there.
+        // A generation that was forgotten would refuse the commits of its members.
         producer.send(1_000);
         wait_for_commits(&ledger, 1_000 * (round + 1));
     }

@@ -4,7 +4,7 @@
 //! `tests/setup` fetches the clients; without it these tests fail.
 
 use tidegate_tests::broker::Broker;
-use tidegate_tests::client_program::run;
+use tidegate_tests::program::run_client;
 
 /// The checks of every program, in order; see `clients/README.md`.
 const CHECKS: [&str; 7] = ["create", "join", "produce", "consume", "resume", "scheduled", "admin"];
@@ -12,7 +12,7 @@ const CHECKS: [&str; 7] = ["create", "join", "produce", "consume", "resume", "sc
 /// Runs a client's program against a broker of its own and insists on every check.
 fn passes(client: &str, checks: &[&str]) {
     let mut broker = Broker::start();
-    let outcome = run(client, broker.bootstrap());
+    let outcome = run_client(client, broker.bootstrap());
     let expected: Vec<String> = checks.iter().map(|check| format!("ok {check}")).collect();
     assert!(
         outcome.success && outcome.lines == expected,

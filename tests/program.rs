@@ -1,4 +1,5 @@
-//! Runs the programs of `clients/`: what users of other languages have, each on its own stock client.
+//! Programs that a test runs to their end: those of `clients/`, which are what users of other languages have, and the
+//! binary itself where it must refuse to start.
 
 use std::io::Read;
 use std::path::Path;
@@ -22,24 +23,28 @@ pub struct Outcome {
 /// Runs one client's program (see `clients/run`) against a broker to its end.
 ///
 /// # Panics
+/// As [`run`].
+#[must_use]
+pub fn run_client(client: &str, bootstrap: &str) -> Outcome {
+    let mut command = Command::new("bash");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run")).args([client, bootstrap, client]);
+    run(&mut command)
+}
+
+/// Runs a program to its end.
+///
+/// # Panics
 /// When it cannot be started, or hangs.
 #[must_use]
-pub fn run(client: &str, bootstrap: &str) -> Outcome {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run");
-    let mut process = Command::new("bash")
-        .arg(&script)
-        .args([client, bootstrap, client])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {}: {error}", script.display()));
+pub fn run(command: &mut Command) -> Outcome {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let output = read_all(process.stdout.take().expect("it is piped"));
     let errors = read_all(process.stderr.take().expect("it is piped"));
     let output = output.recv_timeout(HANG_AFTER).unwrap_or_else(|_| {
         // The test fails either way; the message is the hang.
         let _ = process.kill();
-        panic!("{client} hung: {}", errors.try_recv().unwrap_or_default())
+        panic!("{command:?} hung: {}", errors.recv_timeout(HANG_AFTER).unwrap_or_default())
     });
     let status = process.wait().expect("it is reaped");
     let standard_error = errors.recv_timeout(HANG_AFTER).expect("a program that ended has closed its pipes");

@@ -1,0 +1,40 @@
+//! The admin port, asked as a scraper asks it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::deadline::HANG_AFTER;
+
+/// The status code and body of a GET.
+///
+/// # Panics
+/// When there is no answer.
+#[must_use]
+pub fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream =
+        TcpStream::connect(address).unwrap_or_else(|error| panic!("connecting to {address}: {error}"));
+    stream.set_read_timeout(Some(HANG_AFTER)).expect("the option is known");
+    // Version 1.0: the body is all that comes until the connection ends.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").expect("the request is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it is answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status line");
+    (status, body.to_owned())
+}
+
+/// All samples at `/metrics`, by name and labels as they are written there.
+///
+/// # Panics
+/// When it does not answer 200 with samples.
+#[must_use]
+pub fn metrics(address: &str) -> BTreeMap<String, f64> {
+    let (status, body) = get(address, "/metrics");
+    assert_eq!(status, 200, "{body}");
+    let samples = body.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("not a sample: {line}"));
+        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("not a number: {line}")))
+    });
+    samples.collect()
+}
