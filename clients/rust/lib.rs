@@ -12,6 +12,7 @@ mod admin;
 mod client;
 mod error;
 mod net;
+mod offsets;
 mod options;
 mod producer;
 #[cfg(test)]
@@ -19,11 +20,13 @@ mod testing;
 mod topic_partition;
 
 pub use admin::{
-    Admin, CommittedOffset, ConfigEntry, DescribedGroup, GroupMember, ListedGroup, NewTopic, OffsetSpec,
+    Admin, ClusterBroker, ClusterDescription, CommittedOffset, ConfigEntry, DescribedGroup, GroupMember,
+    ListedGroup, NewTopic,
 };
 pub use client::{BrokerAddress, Client, Metadata, Partition, Topic};
 pub use error::Error;
 pub use net::{Connection, Reply, Versions};
+pub use offsets::{Committed, OffsetSpec};
 pub use options::ClientOptions;
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};
 pub use tidegate_protocol::batch::Compression;

@@ -1,14 +1,16 @@
 //! Consumer groups.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use tidegate_protocol::consumer_protocol::Assignment;
 use tidegate_protocol::messages::{
     ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest,
 };
 
 use super::Admin;
-use super::topics::{missing, text};
+use super::topics::missing;
 use crate::client::Target;
 use crate::error::accepted;
+use crate::offsets::text;
 use crate::{Error, TopicPartition};
 
 /// A group in a list of groups.
@@ -58,7 +60,7 @@ impl Admin {
     /// # Errors
     /// As calls to the brokers.
     pub async fn list_groups(&self) -> Result<Vec<ListedGroup>, Error> {
-        let brokers: Vec<i32> = self.client.metadata().brokers.keys().copied().collect();
+        let brokers: Vec<i32> = self.client.refresh(&[]).await?.brokers.keys().copied().collect();
         let mut groups = Vec::new();
         for broker in brokers {
             let check = |response: &tidegate_protocol::messages::ListGroupsResponse| {
@@ -122,23 +124,14 @@ impl Admin {
     }
 }
 
-/// The partitions of a consumer's assignment; none if it is not one that can be read (KIP-429's versions all begin
-/// alike: version, topics with their partitions).
+/// The partitions of a consumer's assignment, in order; none if it is another protocol's.
 fn assignment(bytes: Bytes) -> Vec<TopicPartition> {
-    read_assignment(bytes).unwrap_or_default()
-}
-
-fn read_assignment(mut bytes: Bytes) -> Option<Vec<TopicPartition>> {
-    bytes.try_get_i16().ok()?;
-    let mut partitions = Vec::new();
-    for _ in 0..bytes.try_get_i32().ok()? {
-        let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-        let topic = (length <= bytes.len()).then(|| bytes.split_to(length))?;
-        let topic = std::str::from_utf8(&topic).ok()?;
-        for _ in 0..bytes.try_get_i32().ok()? {
-            partitions.push(TopicPartition::new(topic, bytes.try_get_i32().ok()?));
-        }
-    }
+    let assigned = Assignment::decode(bytes).unwrap_or_default().partitions.into_iter();
+    let mut partitions: Vec<TopicPartition> = assigned
+        .flat_map(|(topic, partitions)| {
+            partitions.into_iter().map(move |one| TopicPartition::new(topic.clone(), one))
+        })
+        .collect();
     partitions.sort();
-    Some(partitions)
+    partitions
 }

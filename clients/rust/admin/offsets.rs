@@ -2,33 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_protocol::error::ResponseError;
 use tidegate_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
-use tidegate_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use tidegate_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+use tidegate_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use tidegate_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use tidegate_protocol::messages::{
-    ApiKey, BrokerId, DeleteRecordsRequest, GroupId, ListOffsetsRequest, OffsetCommitRequest,
-    OffsetFetchRequest,
+    ApiKey, DeleteRecordsRequest, DeleteRecordsResponse, GroupId, OffsetDeleteRequest, OffsetDeleteResponse,
 };
 
 use super::Admin;
-use super::topics::{missing, text};
+use super::topics::missing;
 use crate::client::{Target, topic_name};
 use crate::error::accepted;
+use crate::offsets::{self, Committed, Committer, OffsetSpec, by_topic, text};
 use crate::{Error, TopicPartition};
-
-/// Which offset of a partition is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OffsetSpec {
-    /// Of the first record that is kept.
-    Earliest,
-    /// Of the next record.
-    Latest,
-    /// Of the first record with a timestamp of at least this, in milliseconds since the Unix epoch.
-    AtTimestamp(i64),
-}
 
 /// An offset that a group has committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,31 +39,28 @@ impl Admin {
         partition: &TopicPartition,
         spec: OffsetSpec,
     ) -> Result<Option<i64>, Error> {
-        let timestamp = match spec {
-            OffsetSpec::Earliest => -2,
-            OffsetSpec::Latest => -1,
-            OffsetSpec::AtTimestamp(timestamp_ms) => timestamp_ms,
+        let wanted = BTreeMap::from([(partition.clone(), spec)]);
+        Ok(self.list_offsets(&wanted).await?.remove(partition).flatten())
+    }
+
+    /// Offsets of partitions, with one request to each of their leaders; none where no record has a timestamp that late.
+    ///
+    /// # Errors
+    /// `Refused` with the broker's first reason, such as `UnknownTopicOrPartition`.
+    pub async fn list_offsets(
+        &self,
+        wanted: &BTreeMap<TopicPartition, OffsetSpec>,
+    ) -> Result<BTreeMap<TopicPartition, Option<i64>>, Error> {
+        let attempt = || async {
+            let found = offsets::list_offsets(&self.client, wanted).await.into_iter();
+            let outcome: Result<BTreeMap<_, _>, Error> =
+                found.map(|(partition, offset)| offset.map(|offset| (partition, offset))).collect();
+            if outcome.as_ref().is_err_and(Error::is_retriable) {
+                self.client.refresh(&[]).await?;
+            }
+            outcome
         };
-        let request = |_| {
-            let asked = ListOffsetsPartition::default()
-                .with_partition_index(partition.partition)
-                .with_timestamp(timestamp);
-            let topic = ListOffsetsTopic::default()
-                .with_name(topic_name(&partition.topic))
-                .with_partitions(vec![asked]);
-            ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
-        };
-        let answer_of = |response: &tidegate_protocol::messages::ListOffsetsResponse| {
-            response.topics.first().and_then(|topic| topic.partitions.first()).cloned()
-        };
-        let check = |response: &_| {
-            let code = answer_of(response).map_or(0, |answer| answer.error_code);
-            accepted(ApiKey::ListOffsets, code, None)
-        };
-        let target = Target::Leader(&partition.topic, partition.partition);
-        let response = self.client.call_checked(target, request, check).await?;
-        let answer = answer_of(&response).ok_or_else(|| missing("ListOffsets", &partition.topic))?;
-        Ok(Some(answer.offset).filter(|offset| *offset >= 0))
+        self.client.retry(attempt).await
     }
 
     /// Every offset that a group has committed, by topic and partition.
@@ -83,42 +68,10 @@ impl Admin {
     /// # Errors
     /// `Refused` with the broker's reason.
     pub async fn list_group_offsets(&self, group: &str) -> Result<Vec<CommittedOffset>, Error> {
-        let request = |version: i16| match version {
-            8.. => {
-                let group =
-                    OffsetFetchRequestGroup::default().with_group_id(GroupId(text(group))).with_topics(None);
-                OffsetFetchRequest::default().with_groups(vec![group])
-            }
-            _ => OffsetFetchRequest::default().with_group_id(GroupId(text(group))).with_topics(None),
-        };
-        let check = |response: &tidegate_protocol::messages::OffsetFetchResponse| {
-            let code = response.groups.first().map_or(response.error_code, |group| group.error_code);
-            accepted(ApiKey::OffsetFetch, code, None)
-        };
-        let response = self.client.call_checked(Target::Coordinator(group), request, check).await?;
-        let mut offsets = Vec::new();
-        let mut add = |topic: &str, partition, offset, metadata: Option<&str>| {
-            if offset >= 0 {
-                let metadata = metadata.unwrap_or_default().to_owned();
-                offsets.push(CommittedOffset {
-                    partition: TopicPartition::new(topic, partition),
-                    offset,
-                    metadata,
-                });
-            }
-        };
-        for topic in &response.topics {
-            for found in &topic.partitions {
-                add(&topic.name, found.partition_index, found.committed_offset, found.metadata.as_deref());
-            }
-        }
-        for topic in response.groups.iter().flat_map(|group| &group.topics) {
-            for found in &topic.partitions {
-                add(&topic.name, found.partition_index, found.committed_offset, found.metadata.as_deref());
-            }
-        }
-        offsets.sort_by(|left, right| left.partition.cmp(&right.partition));
-        Ok(offsets)
+        let committed = offsets::committed(&self.client, group, None).await?.into_iter();
+        let one =
+            |(partition, Committed { offset, metadata, .. })| CommittedOffset { partition, offset, metadata };
+        Ok(committed.map(one).collect())
     }
 
     /// Sets the offsets of a group without members.
@@ -130,28 +83,34 @@ impl Admin {
         group: &str,
         offsets: &[(TopicPartition, i64)],
     ) -> Result<(), Error> {
-        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
-        for (partition, offset) in offsets {
-            let commit = OffsetCommitRequestPartition::default()
-                .with_partition_index(partition.partition)
-                .with_committed_offset(*offset);
-            topics.entry(&partition.topic).or_default().push(commit);
-        }
+        let offsets = offsets.iter().map(|(partition, offset)| (partition.clone(), Committed::at(*offset)));
+        offsets::commit(&self.client, &Committer::outsider(group), &offsets.collect()).await
+    }
+
+    /// Forgets what a group has committed for these partitions.
+    ///
+    /// # Errors
+    /// `Refused` with the broker's first reason, such as `GroupSubscribedToTopic` if a member reads it.
+    pub async fn delete_group_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
         let request = |_| {
-            let topics = topics.iter().map(|(topic, partitions)| {
-                OffsetCommitRequestTopic::default()
+            let topics = by_topic(partitions.iter().map(|partition| (partition, ()))).into_iter();
+            let topics = topics.map(|(topic, partitions)| {
+                let one =
+                    |(partition, ())| OffsetDeleteRequestPartition::default().with_partition_index(partition);
+                OffsetDeleteRequestTopic::default()
                     .with_name(topic_name(topic))
-                    .with_partitions(partitions.clone())
+                    .with_partitions(partitions.into_iter().map(one).collect())
             });
-            OffsetCommitRequest::default()
-                .with_group_id(GroupId(text(group)))
-                .with_generation_id_or_member_epoch(-1)
-                .with_topics(topics.collect())
+            OffsetDeleteRequest::default().with_group_id(GroupId(text(group))).with_topics(topics.collect())
         };
-        let check = |response: &tidegate_protocol::messages::OffsetCommitResponse| {
-            let mut codes =
-                response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
-            accepted(ApiKey::OffsetCommit, codes.find(|code| *code != 0).unwrap_or(0), None)
+        let check = |response: &OffsetDeleteResponse| {
+            accepted(ApiKey::OffsetDelete, response.error_code, None)?;
+            let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.try_for_each(|partition| accepted(ApiKey::OffsetDelete, partition.error_code, None))
         };
         self.client.call_checked(Target::Coordinator(group), request, check).await.map(drop)
     }
@@ -167,7 +126,6 @@ impl Admin {
     ) -> Result<i64, Error> {
         /// "To the end", as an offset.
         const END: i64 = -1;
-        let timeout_ms = i32::try_from(self.client.options().request_timeout_ms).unwrap_or(i32::MAX);
         let request = |_| {
             let asked = DeleteRecordsPartition::default()
                 .with_partition_index(partition.partition)
@@ -175,13 +133,14 @@ impl Admin {
             let topic = DeleteRecordsTopic::default()
                 .with_name(topic_name(&partition.topic))
                 .with_partitions(vec![asked]);
-            DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms)
+            DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(self.timeout_ms())
         };
-        let answer_of = |response: &tidegate_protocol::messages::DeleteRecordsResponse| {
+        let answer_of = |response: &DeleteRecordsResponse| {
             response.topics.first().and_then(|topic| topic.partitions.first()).cloned()
         };
         let check = |response: &_| {
-            let code = answer_of(response).map_or(0, |answer| answer.error_code);
+            let code = answer_of(response)
+                .map_or(ResponseError::UnknownServerError.code(), |answer| answer.error_code);
             accepted(ApiKey::DeleteRecords, code, None)
         };
         let target = Target::Leader(&partition.topic, partition.partition);

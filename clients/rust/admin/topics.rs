@@ -1,6 +1,7 @@
 //! Creating, changing and dropping topics.
 
-use tidegate_protocol::StrBytes;
+use tidegate_protocol::WireLayout;
+use tidegate_protocol::error::ResponseError;
 use tidegate_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use tidegate_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use tidegate_protocol::messages::delete_topics_request::DeleteTopicState;
@@ -14,6 +15,7 @@ use tidegate_protocol::messages::{
 use super::Admin;
 use crate::client::{Target, topic_name};
 use crate::error::accepted;
+use crate::offsets::text;
 use crate::{Error, Metadata};
 
 /// Kafka's number for "topic" among configuration resources.
@@ -71,7 +73,9 @@ impl Admin {
         let timeout_ms = self.timeout_ms();
         let request =
             |_| CreateTopicsRequest::default().with_topics(topics.clone()).with_timeout_ms(timeout_ms);
-        let response = self.client.call(Target::Controller, request).await?;
+        let response = self
+            .call_controller(request, |response| response.topics.first().map_or(0, |topic| topic.error_code));
+        let response = response.await?;
         let created = response.topics.iter().find(|created| created.name.as_str() == topic.name);
         let created = created.ok_or_else(|| missing("CreateTopics", &topic.name))?;
         accepted(ApiKey::CreateTopics, created.error_code, created.error_message.as_deref())
@@ -92,7 +96,10 @@ impl Admin {
                 _ => request.with_topic_names(vec![topic_name(name)]),
             }
         };
-        let response = self.client.call(Target::Controller, request).await?;
+        let response = self.call_controller(request, |response| {
+            response.responses.first().map_or(0, |topic| topic.error_code)
+        });
+        let response = response.await?;
         let deleted = response.responses.first().ok_or_else(|| missing("DeleteTopics", name))?;
         accepted(ApiKey::DeleteTopics, deleted.error_code, deleted.error_message.as_deref())
     }
@@ -110,7 +117,10 @@ impl Admin {
                 .with_assignments(None);
             CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms)
         };
-        let response = self.client.call(Target::Controller, request).await?;
+        let response = self.call_controller(request, |response| {
+            response.results.first().map_or(0, |topic| topic.error_code)
+        });
+        let response = response.await?;
         let result = response.results.first().ok_or_else(|| missing("CreatePartitions", name))?;
         accepted(ApiKey::CreatePartitions, result.error_code, result.error_message.as_deref())
     }
@@ -177,19 +187,31 @@ impl Admin {
                 .with_configs(configs.clone());
             IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
         };
-        let response = self.client.call(Target::Controller, request).await?;
+        let response = self.call_controller(request, |response| {
+            response.responses.first().map_or(0, |topic| topic.error_code)
+        });
+        let response = response.await?;
         let result = response.responses.first().ok_or_else(|| missing("IncrementalAlterConfigs", name))?;
         accepted(ApiKey::IncrementalAlterConfigs, result.error_code, result.error_message.as_deref())
     }
-
-    /// How long a broker may take over a change: as long as the request may.
-    fn timeout_ms(&self) -> i32 {
-        i32::try_from(self.client.options().request_timeout_ms).unwrap_or(i32::MAX)
-    }
 }
 
-pub(super) fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
+impl Admin {
+    /// Asks the broker that manages topics; if it turns out to be another one, asks that.
+    async fn call_controller<R: WireLayout>(
+        &self,
+        request: impl Fn(i16) -> R,
+        code: impl Fn(&R::Response) -> i16,
+    ) -> Result<R::Response, Error> {
+        let check = |response: &R::Response| match ResponseError::try_from_code(code(response)) {
+            Some(error @ ResponseError::NotController) => {
+                let api = ApiKey::try_from(R::KEY).expect("a request's key is an API's");
+                Err(Error::Refused { api, error, detail: None })
+            }
+            _ => Ok(()),
+        };
+        self.client.call_checked(Target::Controller, request, check).await
+    }
 }
 
 /// The broker did not answer for what it was asked about.
