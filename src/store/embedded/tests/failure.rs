@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::super::files::FileLayer;
-use super::super::{EmbeddedOptions, EmbeddedStore, OpenError};
+use super::super::{EmbeddedOptions, EmbeddedStore, OpenError, SyncPolicy};
 use super::lossy_files::LossyFiles;
 use super::workload::Workload;
 use crate::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, Txn};
@@ -172,6 +172,30 @@ async fn a_torn_last_group_is_cut_and_the_store_goes_on() {
     put(&store, "key/20", "20".into()).await.unwrap();
     drop(store);
     assert_eq!(get(&open(&files), "key/20").await.unwrap().unwrap(), "20");
+}
+
+#[tokio::test]
+async fn what_was_cut_does_not_come_back_behind_what_is_written_in_its_place() {
+    let files = LossyFiles::new();
+    let relaxed = || EmbeddedOptions { sync: SyncPolicy::Interval(3_600_000), ..options() };
+    let store = open_with(&files, relaxed()).unwrap();
+    let mut ends = Vec::new();
+    for key in ["a", "b", "c"] {
+        put(&store, key, "old".into()).await.unwrap();
+        ends.push(store.metrics().journal_bytes);
+    }
+    // Of three groups without a sync the second is torn and the third is whole.
+    let files = files.after_kill();
+    drop(store);
+    files.damage("journal-000000000001", 64 + ends[0] + 60);
+    let store = open_with(&files, relaxed()).unwrap();
+    put(&store, "d", "new".into()).await.unwrap();
+    let files = files.after_kill();
+    drop(store);
+    let store = open(&files);
+    let found = async |key| get(&store, key).await.unwrap().is_some();
+    let found = [found("a").await, found("b").await, found("c").await, found("d").await];
+    assert_eq!(found, [true, false, false, true]);
 }
 
 #[tokio::test]

@@ -133,6 +133,24 @@ impl LossyFiles {
         disk.files[disk.names[name]].seen.clone()
     }
 
+    /// The disk as it is found when the process dies now and the machine does not.
+    pub(super) fn after_kill(&self) -> Self {
+        let disk = self.disk();
+        let copy = |file: &Contents| Contents {
+            seen: file.seen.clone(),
+            durable: file.durable.clone(),
+            pending: file.pending.clone(),
+        };
+        let survived = Disk {
+            files: disk.files.iter().map(copy).collect(),
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            pending_names: disk.pending_names.clone(),
+            ..Disk::default()
+        };
+        Self { disk: Arc::new(Mutex::new(survived)) }
+    }
+
     /// The disk as it may be found after a crash now.
     pub(super) fn after_crash(&self, rng: &mut StdRng) -> Self {
         let disk = self.disk();
@@ -169,6 +187,13 @@ impl LossyFiles {
             disk.check()?;
         }
         result
+    }
+}
+
+fn apply(contents: &mut Vec<u8>, change: &Change) {
+    match change {
+        Change::SetLen(len) => contents.resize(*len, 0),
+        Change::Write { offset, bytes } => write(contents, *offset, bytes),
     }
 }
 
@@ -352,8 +377,9 @@ impl StoreFile for LossyFile {
                 }
                 return Err(io::Error::other("the disk failed"));
             }
-            file.durable.clone_from(&file.seen);
-            file.pending.clear();
+            for change in file.pending.drain(..) {
+                apply(&mut file.durable, &change);
+            }
             Ok(())
         })
     }
