@@ -20,13 +20,17 @@ pub(crate) fn command() -> Command {
         .arg(bootstrap::argument())
         .arg(json_argument())
         .subcommand(Command::new("list").about("Lists groups with their states"))
-        .subcommand(Command::new("describe").about("Shows offsets and lag, partition by partition").arg(name()))
+        .subcommand(
+            Command::new("describe").about("Shows offsets and lag, partition by partition").arg(name()),
+        )
         .subcommand(Command::new("members").about("Shows members with what they read").arg(name()))
         .subcommand(
             Command::new("reset")
                 .about("Sets the committed offsets of a group without members")
                 .arg(name())
-                .arg(Arg::new("topic").long("topic").required(true).value_name("TOPIC").help("In which topic"))
+                .arg(
+                    Arg::new("topic").long("topic").required(true).value_name("TOPIC").help("In which topic"),
+                )
                 .arg(
                     Arg::new("partition")
                         .long("partition")
@@ -50,9 +54,13 @@ pub(crate) fn command() -> Command {
                         .value_parser(clap::value_parser!(i64))
                         .help("To this offset"),
                 )
-                .group(ArgGroup::new("to").args(["earliest", "latest", "timestamp", "offset"]).required(true)),
+                .group(
+                    ArgGroup::new("to").args(["earliest", "latest", "timestamp", "offset"]).required(true),
+                ),
         )
-        .subcommand(Command::new("delete").about("Deletes a group without members, with its offsets").arg(name()))
+        .subcommand(
+            Command::new("delete").about("Deletes a group without members, with its offsets").arg(name()),
+        )
 }
 
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -212,7 +220,9 @@ async fn reset(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Re
         anyhow::bail!("topic `{topic}` has no partition {wanted}");
     }
     let mut offsets = Vec::new();
-    for partition in found.partitions.keys().filter(|partition| wanted.is_none_or(|wanted| wanted == **partition)) {
+    for partition in
+        found.partitions.keys().filter(|partition| wanted.is_none_or(|wanted| wanted == **partition))
+    {
         let at = TopicPartition::new(topic, *partition);
         let offset = target(admin, arguments, &at).await?;
         offsets.push((at, offset));

@@ -4,6 +4,7 @@
 //! meant for pipes, everything else goes to standard error.
 
 mod bootstrap;
+mod demo;
 mod group;
 mod logging;
 mod output;
@@ -35,6 +36,7 @@ fn command() -> Command {
         .long_about(LONG_ABOUT)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(demo::command())
         .subcommand(serve::command())
         .subcommand(topic::command())
         .subcommand(group::command())
@@ -57,6 +59,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match name {
+            "demo" => demo::run(arguments).await,
             "serve" => serve::run(arguments).await,
             "topic" => topic::run(arguments).await,
             "group" => group::run(arguments).await,

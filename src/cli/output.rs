@@ -31,8 +31,16 @@ pub(crate) fn print<R: Row>(matches: &ArgMatches, rows: &[R]) -> anyhow::Result<
 }
 
 /// Says what was done: a sentence, or JSON.
-pub(crate) fn print_done(matches: &ArgMatches, sentence: &str, json: &serde_json::Value) -> anyhow::Result<()> {
-    write_line(&if matches.get_flag("json") { serde_json::to_string_pretty(json)? } else { sentence.to_owned() })
+pub(crate) fn print_done(
+    matches: &ArgMatches,
+    sentence: &str,
+    json: &serde_json::Value,
+) -> anyhow::Result<()> {
+    write_line(&if matches.get_flag("json") {
+        serde_json::to_string_pretty(json)?
+    } else {
+        sentence.to_owned()
+    })
 }
 
 fn write_line(text: &str) -> anyhow::Result<()> {

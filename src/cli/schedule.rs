@@ -88,7 +88,8 @@ fn list(arguments: &ArgMatches) -> anyhow::Result<()> {
     let mut after = arguments.get_one::<String>("after").cloned();
     let mut rows: Vec<ScheduleRow> = Vec::new();
     while rows.len() < limit {
-        let mut request = agent().get(&url(arguments, None)).query("limit", (limit - rows.len()).min(PAGE).to_string());
+        let mut request =
+            agent().get(&url(arguments, None)).query("limit", (limit - rows.len()).min(PAGE).to_string());
         if let Some(after) = &after {
             request = request.query("after", after);
         }

@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches};
 use tidegate_broker::settings::{SETTINGS, Settings, settings_in_file};
 
 /// Settings of which people think first: `--help` shows these; `--help-all`-style output is in the long help.
-const COMMON: &[&str] = &["listen", "advertised", "admin", "insecure", "data.dir", "log.filter", "log.format"];
+const COMMON: &[&str] =
+    &["listen", "advertised", "admin", "insecure", "data.dir", "log.filter", "log.format"];
 
 /// The flags: `--config`, and one for each setting.
 pub(crate) fn arguments() -> Vec<Arg> {
@@ -23,14 +24,23 @@ pub(crate) fn arguments() -> Vec<Arg> {
         let argument = Arg::new(setting.name)
             .long(setting.flag())
             .env(setting.environment_variable())
-            .help(format!("{} [default: {}]", setting.help, if setting.default.is_empty() { "none" } else { setting.default }))
+            .help(format!(
+                "{} [default: {}]",
+                setting.help,
+                if setting.default.is_empty() { "none" } else { setting.default }
+            ))
             .help_heading(heading(setting.name))
             .hide_env(true)
             .hide_short_help(!COMMON.contains(&setting.name))
             .value_name("VALUE");
         if is_switch {
             let values = [PossibleValue::new("true"), PossibleValue::new("false")];
-            argument.value_parser(values).num_args(0..=1).default_missing_value("true").action(ArgAction::Set).hide_possible_values(true)
+            argument
+                .value_parser(values)
+                .num_args(0..=1)
+                .default_missing_value("true")
+                .action(ArgAction::Set)
+                .hide_possible_values(true)
         } else {
             argument.allow_hyphen_values(true)
         }

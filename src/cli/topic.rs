@@ -12,10 +12,20 @@ use crate::output::{Row, json_argument, print, print_done};
 pub(crate) fn command() -> Command {
     let name = || Arg::new("topic").required(true).value_name("TOPIC").help("The topic's name");
     let config = |help: &'static str| {
-        Arg::new("config").long("config").short('c').value_name("NAME=VALUE").action(ArgAction::Append).help(help)
+        Arg::new("config")
+            .long("config")
+            .short('c')
+            .value_name("NAME=VALUE")
+            .action(ArgAction::Append)
+            .help(help)
     };
-    let partitions =
-        || Arg::new("partitions").long("partitions").short('p').value_name("N").value_parser(clap::value_parser!(i32));
+    let partitions = || {
+        Arg::new("partitions")
+            .long("partitions")
+            .short('p')
+            .value_name("N")
+            .value_parser(clap::value_parser!(i32))
+    };
     Command::new("topic")
         .about("Lists, creates, describes, changes and drops topics")
         .subcommand_required(true)
@@ -28,9 +38,13 @@ pub(crate) fn command() -> Command {
                 .about("Creates a topic")
                 .arg(name())
                 .arg(partitions().help("How many partitions; the broker's num.partitions if not given"))
-                .arg(config("What to configure: tidegate.delivery=scheduled, retention.ms=60000; may be repeated")),
+                .arg(config(
+                    "What to configure: tidegate.delivery=scheduled, retention.ms=60000; may be repeated",
+                )),
         )
-        .subcommand(Command::new("describe").about("Shows a topic's partitions with their offsets").arg(name()))
+        .subcommand(
+            Command::new("describe").about("Shows a topic's partitions with their offsets").arg(name()),
+        )
         .subcommand(Command::new("configs").about("Shows what is configured for a topic").arg(name()))
         .subcommand(
             Command::new("alter")

@@ -37,7 +37,9 @@ impl TimetableRow {
 /// The first `count` flights, in the order of their scheduled departure.
 pub(super) fn timetable(count: usize) -> anyhow::Result<Vec<TimetableRow>> {
     let rows = FLIGHTS.lines().skip(1).take(count);
-    rows.enumerate().map(|(line, row)| parse(row).with_context(|| format!("flights.csv, flight {line}"))).collect()
+    rows.enumerate()
+        .map(|(line, row)| parse(row).with_context(|| format!("flights.csv, flight {line}")))
+        .collect()
 }
 
 fn parse(row: &str) -> anyhow::Result<TimetableRow> {

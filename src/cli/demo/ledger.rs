@@ -140,8 +140,7 @@ mod tests {
         ledger.arrived(2, Kind::Scheduled, None, 101);
         ledger.wrote(3, 100);
         ledger.arrived(4, Kind::Scheduled, None, 1);
-        let expected =
-            Verdict { flights: 3, missing: 2, repeated: 1, out_of_order: 1, early: 1, unknown: 1 };
+        let expected = Verdict { flights: 3, missing: 2, repeated: 1, out_of_order: 1, early: 1, unknown: 1 };
         assert_eq!(ledger.verdict(), expected);
     }
 }
