@@ -165,7 +165,7 @@ impl<S: Store> GroupHosts<S> {
                 // One after the other: nobody waits for this.
                 Ok(true) => drop(self.ask(&group, |answer| Request::ExpireOffsets { answer }).await),
                 Err(error) => {
-                    warn!(group, %error, "the group's offsets were not looked through for old ones")
+                    warn!(group, %error, "the group's offsets were not looked through for old ones");
                 }
             }
         }

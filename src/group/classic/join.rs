@@ -2,7 +2,9 @@
 //!
 //! Where this differs from Kafka: a join that a later one of the same member replaces is answered
 //! REBALANCE_IN_PROGRESS (Kafka forgets it); a join that is turned away for want of room may complete the rebalance
-//! (Kafka waits for the deadline); a request or a group over its limit of bytes is refused here.
+//! (Kafka waits for the deadline); a first join that is refused founds no group (Kafka leaves an empty one); a request or
+//! a group over its limit of bytes is refused here; a subscription that cannot be read holds nobody up (on Kafka 4.3 one
+//! with an absurd length keeps the whole group waiting for its joins).
 
 use tidegate_format::GroupState;
 
