@@ -8,6 +8,7 @@ pub mod admin;
 pub mod admin_http;
 pub mod broker;
 pub mod deadline;
+pub mod exposition;
 pub mod ledger;
 pub mod log_reader;
 pub mod member;

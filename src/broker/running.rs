@@ -119,6 +119,12 @@ impl RunningBroker {
         self.admin
     }
 
+    /// What its handlers reach.
+    #[cfg(test)]
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
     /// Tells the broker that entries were committed to its store by this process: what a publisher in the same process
     /// passes on.
     #[must_use]

@@ -74,7 +74,7 @@ impl PendingCounts {
 
     /// Does not count for so long.
     #[cfg(test)]
-    pub(crate) fn keep_for(&mut self, time: Duration) {
+    pub(crate) fn keep_for(&mut self, time: std::time::Duration) {
         self.next_count = Some(Instant::now() + time);
     }
 }
@@ -89,3 +89,7 @@ fn refresh(counted: &Pending, first: Pending) -> Pending {
         ..first
     }
 }
+
+#[cfg(test)]
+#[path = "pending_tests.rs"]
+mod tests;

@@ -20,6 +20,8 @@ use tracing::{debug, warn};
 const CONNECTIONS_MAX: usize = 64;
 /// How long the next request's head may take to come.
 const HEAD_READ_MAX: Duration = Duration::from_secs(90);
+/// How long the last answer may take to be sent once the server is to end.
+const LAST_ANSWER_MAX: Duration = Duration::from_millis(500);
 /// The longest head of a request.
 const HEAD_MAX_BYTES: usize = 16 << 10;
 /// How long to wait after the system refused to hand out a connection (out of file descriptors, mostly).
@@ -67,10 +69,15 @@ async fn serve_connection(socket: TcpStream, routes: Router, stop: &Cancellation
         served = connection.as_mut() => served,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // Half a request is not waited for any longer than an answer that is on its way.
+            tokio::time::timeout(LAST_ANSWER_MAX, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
         debug!(%error, "a connection to the admin port ended");
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

@@ -139,3 +139,7 @@ families! {
 pub(crate) const COMMIT_KINDS: &[&str] = &["produce", "delete_records", "retention", "relay", "group"];
 /// The label of which they are the values.
 pub(crate) const KIND: &str = "kind";
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;
