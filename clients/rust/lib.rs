@@ -1,7 +1,7 @@
 //! What a Rust application links to talk to Tidegate, or to any broker that speaks the Kafka protocol.
 //!
 //! - [`Producer`]: batches, compresses and sends records, idempotently, and says where each one went;
-//! - `Consumer`: reads topics, alone or as a member of a group;
+//! - [`Consumer`]: reads topics, alone or as a member of a group;
 //! - [`Admin`]: topics, configurations, groups, offsets;
 //! - [`Client`]: what they are built on, a cluster's connections and metadata.
 //!
@@ -10,6 +10,7 @@
 
 mod admin;
 mod client;
+mod consumer;
 mod error;
 mod net;
 mod offsets;
@@ -24,6 +25,10 @@ pub use admin::{
     ListedGroup, NewTopic,
 };
 pub use client::{BrokerAddress, Client, Metadata, Partition, Topic};
+pub use consumer::{
+    Assignor, AutoOffsetReset, Consumer, ConsumerOptions, ConsumerRecord, OffsetCommitter, RebalanceListener,
+    Start,
+};
 pub use error::Error;
 pub use net::{Connection, Reply, Versions};
 pub use offsets::{Committed, OffsetSpec};

@@ -129,10 +129,10 @@ impl Metadata {
         leader.ok_or_else(|| refused(ResponseError::LeaderNotAvailable))
     }
 
-    /// The name of the topic with this id.
+    /// The number of partitions of this topic; 0 if it is not known.
     #[must_use]
-    pub fn name_of(&self, id: Uuid) -> Option<&str> {
-        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
+    pub fn partition_count(&self, topic: &str) -> i32 {
+        self.topics.get(topic).filter(|topic| topic.error.is_none()).map_or(0, Topic::partition_count)
     }
 }
 
