@@ -3,6 +3,7 @@
 //! Refuses to do more than read its arguments, call the crates below and print: what it prints on standard output is
 //! meant for pipes, everything else goes to standard error.
 
+mod bench;
 mod bootstrap;
 mod demo;
 mod group;
@@ -41,6 +42,7 @@ fn command() -> Command {
         .subcommand(topic::command())
         .subcommand(group::command())
         .subcommand(schedule::command())
+        .subcommand(bench::command())
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match name {
+            "bench" => bench::run(arguments).await,
             "demo" => demo::run(arguments).await,
             "serve" => serve::run(arguments).await,
             "topic" => topic::run(arguments).await,

@@ -1,0 +1,89 @@
+//! `tidegate bench`: figures of this machine, as a table; nothing passes or fails.
+//!
+//! Broker and clients run in this one process, on a fresh embedded store for each row, with every commit on disk before it
+//! is acknowledged. Ratios to other brokers are taken with other tools (`tests/bench/run`).
+
+mod cancel;
+mod figures;
+mod models;
+mod records;
+mod schedules;
+mod stage;
+
+use clap::{Arg, ArgMatches, Command};
+use serde::Serialize;
+
+use crate::output::{Row, json_argument, print};
+
+const LONG_ABOUT: &str = "\
+Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, commit to \
+delivery, schedule lateness with many pending, cancels that race due entries. Each row has a broker of its own in this \
+process, on a fresh store in a temporary directory (TMPDIR), with every commit on disk before it is acknowledged.";
+
+pub(crate) fn command() -> Command {
+    Command::new("bench")
+        .about("Measures this machine and prints a table")
+        .long_about(LONG_ABOUT)
+        .arg(json_argument())
+        .arg(
+            Arg::new("pending")
+                .long("pending")
+                .value_name("N")
+                .default_value("1000000")
+                .value_parser(clap::value_parser!(u32).range(1..=20_000_000))
+                .help("Schedules that wait while lateness is measured"),
+        )
+        .arg(
+            Arg::new("only")
+                .long("only")
+                .value_name("NAME")
+                .value_parser(["start", "models", "records", "delivery", "schedules", "cancels"])
+                .help("Only this part"),
+        )
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, Serialize)]
+struct Figure {
+    what: String,
+    value: String,
+    unit: &'static str,
+}
+
+impl Row for Figure {
+    const COLUMNS: &'static [&'static str] = &["WHAT", "VALUE", "UNIT"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.what.clone(), self.value.clone(), self.unit.to_owned()]
+    }
+}
+
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let pending = *matches.get_one::<u32>("pending").expect("it has a default");
+    let only = matches.get_one::<String>("only");
+    let wanted = |part: &str| only.is_none_or(|only| only == part);
+    let mut figures = Vec::new();
+    let mut add = |part: &str, rows: Vec<Figure>| {
+        eprintln!("{part} done");
+        figures.extend(rows);
+    };
+    if wanted("start") {
+        add("start", stage::start_up().await?);
+    }
+    if wanted("models") {
+        add("models", models::throughput().await?);
+    }
+    if wanted("delivery") {
+        add("delivery", models::commit_to_delivery().await?);
+    }
+    if wanted("records") {
+        add("records", records::throughput().await?);
+    }
+    if wanted("cancels") {
+        add("cancels", cancel::race().await?);
+    }
+    if wanted("schedules") {
+        add("schedules", schedules::lateness(pending).await?);
+    }
+    print(matches, &figures)
+}

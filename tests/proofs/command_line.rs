@@ -1,0 +1,124 @@
+//! The command as people use it: the demo, and the commands that ask a broker that runs.
+
+use std::process::Command;
+
+use tidegate_tests::broker::{Broker, binary};
+use tidegate_tests::program::{Outcome, run};
+
+fn tidegate(arguments: &[&str]) -> Outcome {
+    run(Command::new(binary()).args(arguments))
+}
+
+/// The lines of a command that succeeds.
+fn lines(arguments: &[&str]) -> Vec<String> {
+    let outcome = tidegate(arguments);
+    assert!(outcome.success, "{arguments:?}: {}", outcome.standard_error);
+    outcome.lines
+}
+
+/// What a command that fails says.
+fn refusal(arguments: &[&str]) -> String {
+    let outcome = tidegate(arguments);
+    assert!(!outcome.success, "{arguments:?} succeeded: {:?}", outcome.lines);
+    outcome.standard_error
+}
+
+#[test]
+fn the_demo_finds_every_event_once_in_order_and_none_early() {
+    let lines = lines(&["demo", "--flights", "500", "--seconds", "4", "--listen", "127.0.0.1:0"]);
+    let last = lines.last().expect("it says what it found");
+    assert_eq!(
+        last,
+        "checked: 1000 events of 500 flights, each exactly once, in order per flight, none early"
+    );
+    assert!(lines.iter().any(|line| line.contains("kcat -b 127.0.0.1:")), "{lines:?}");
+}
+
+#[test]
+fn topics_are_created_listed_changed_and_dropped() {
+    let broker = Broker::start();
+    let at = ["--bootstrap", broker.bootstrap()];
+    let topic = |arguments: &[&str]| lines(&[&["topic"], arguments, &at].concat());
+    let created = topic(&["create", "orders", "--partitions", "3", "--config", "retention.ms=60000"]);
+    assert_eq!(created, ["created orders"]);
+    assert_eq!(topic(&["list"]), ["TOPIC   PARTITIONS  RECORDS", "orders  3           0"]);
+    topic(&[
+        "alter",
+        "orders",
+        "--partitions",
+        "4",
+        "--config",
+        "tidegate.delivery=scheduled",
+        "--reset",
+        "retention.ms",
+    ]);
+    assert_eq!(topic(&["describe", "orders"]).len(), 5, "a header and four partitions");
+    let configs = topic(&["configs", "orders", "--json"]).join("\n");
+    assert!(configs.contains("\"scheduled\""), "{configs}");
+    assert_eq!(topic(&["delete", "orders"]), ["dropped orders"]);
+    assert_eq!(topic(&["list", "--json"]), ["[]"]);
+}
+
+#[test]
+fn what_the_broker_refuses_is_said_with_its_reason() {
+    let broker = Broker::start();
+    let at = ["--bootstrap", broker.bootstrap()];
+    let refused = |arguments: &[&str]| refusal(&[arguments, &at].concat());
+    assert!(refused(&["topic", "create", "a b"]).contains("InvalidTopicException"));
+    assert!(refused(&["topic", "create", "a", "-c", "retention.ms=soon"]).contains("retention.ms"));
+    assert!(refused(&["topic", "describe", "missing"]).contains("there is no topic `missing`"));
+    assert!(refused(&["topic", "alter", "missing"]).contains("say what to change"));
+    assert!(refused(&["group", "describe", "missing"]).contains("there is no group `missing`"));
+    assert!(refused(&["group", "delete", "missing"]).contains("GroupIdNotFound"));
+}
+
+#[test]
+fn a_groups_offsets_can_be_set_shown_and_deleted() {
+    let broker = Broker::start();
+    let at = ["--bootstrap", broker.bootstrap()];
+    let command = |arguments: &[&str]| lines(&[arguments, &at].concat());
+    command(&["topic", "create", "orders", "--partitions", "2"]);
+    command(&["group", "reset", "billing", "--topic", "orders", "--to-earliest"]);
+    assert_eq!(command(&["group", "list"]), ["GROUP    STATE  TYPE", "billing  Empty  -"]);
+    let described = command(&["group", "describe", "billing"]);
+    let header = "TOPIC   PARTITION  COMMITTED-OFFSET  LOG-END-OFFSET  LAG  MEMBER  HOST";
+    assert_eq!(described[0], header);
+    assert_eq!(described[1], "orders  0          0                 0               0    -       -");
+    assert_eq!(command(&["group", "delete", "billing"]), ["deleted billing"]);
+    assert_eq!(command(&["group", "list", "--json"]), ["[]"]);
+}
+
+#[test]
+fn schedules_are_asked_for_at_the_admin_port() {
+    let broker = Broker::start();
+    lines(&["topic", "create", "later", "-c", "tidegate.delivery=scheduled", "-b", broker.bootstrap()]);
+    let admin = ["--admin", broker.admin()];
+    let listed = lines(&[&["schedule", "list", "later"][..], &admin].concat());
+    assert_eq!(listed, ["SCHEDULE  PARTITION  DUE-MS"]);
+    let cancelled = lines(&[&["schedule", "cancel", "later", "a/b c"][..], &admin].concat());
+    assert_eq!(cancelled, ["nothing waits under that name"]);
+    assert!(
+        refusal(&[&["schedule", "list", "missing"][..], &admin].concat())
+            .contains("there is no topic `missing`")
+    );
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named() {
+    let said = refusal(&["schedule", "list", "any", "--admin", "127.0.0.1:1"]);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+    let said = refusal(&["group", "list", "--bootstrap", "127.0.0.1:1"]);
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn help_says_what_each_command_is_for() {
+    for command in ["serve", "demo", "topic", "group", "schedule", "bench"] {
+        assert!(lines(&["--help"]).iter().any(|line| line.trim_start().starts_with(command)), "{command}");
+        assert!(!lines(&[command, "--help"]).is_empty());
+    }
+    let settings = lines(&["serve", "--help"]).join("\n");
+    for setting in ["--num-partitions", "--store-sync", "--group-initial-rebalance-delay-ms"] {
+        assert!(settings.contains(setting), "{setting}");
+    }
+}
