@@ -183,6 +183,8 @@ impl<S: Store> Host<S> {
                 if self.relay_turn().await? {
                     idle_at = Instant::now() + self.shared.limits.idle;
                 }
+                // Whoever was answered before this turn may hand in what comes next.
+                tokio::task::yield_now().await;
                 continue;
             }
             let work = match self.next.take() {

@@ -217,3 +217,12 @@ impl<S: Store> Shared<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod host_tests;
+#[cfg(test)]
+mod poll_tests;
+#[cfg(test)]
+mod relay_tests;

@@ -146,17 +146,20 @@ impl<S: Store> Host<S> {
         let mut appender =
             appender.with_producer_id_expiration_ms(self.shared.limits.producer_id_expiration_ms);
         let mut entry_ids = EntryIds::new(txn, rand::random());
+        let now_ms = self.shared.store.now_ms();
         let (mut answers, mut touched, mut changed) = (Vec::with_capacity(group.len()), Vec::new(), false);
         for produce in group {
-            answers.push(match hold::apply(txn, &mut appender, &mut entry_ids, &produce.plan).await {
-                Ok(applied) => {
-                    changed |= !applied.appended.repeated;
-                    touched.extend(applied.touched);
-                    Ok(applied.appended)
-                }
-                Err(AppendError::Sequence(error)) => Err(error.into()),
-                Err(AppendError::Log(error)) => return Err(error.into()),
-            });
+            answers.push(
+                match hold::apply(txn, &mut appender, &mut entry_ids, &produce.plan, now_ms).await {
+                    Ok(applied) => {
+                        changed |= !applied.appended.repeated;
+                        touched.extend(applied.touched);
+                        Ok(applied.appended)
+                    }
+                    Err(AppendError::Sequence(error)) => Err(error.into()),
+                    Err(AppendError::Log(error)) => return Err(error.into()),
+                },
+            );
         }
         let appends = appender.finish(txn);
         Ok(Attempt { answers, appends, changed, touched })
