@@ -16,7 +16,7 @@ use crate::cluster::{StoreUseError, open_cluster};
 use crate::group_host::GroupHosts;
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
-use crate::topics::{Catalogue, TopicError};
+use crate::topics::{Catalogue, FollowingWakeup, TopicError};
 use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, metrics, net};
 
 /// How long the admin port may take for the answers that it has begun.
@@ -61,6 +61,7 @@ impl From<TopicError> for StartError {
 /// A broker that serves.
 pub struct RunningBroker {
     broker: Arc<Broker>,
+    wakeup: Arc<FollowingWakeup<PartitionHosts<BrokerStore>>>,
     /// They end when the broker is told to stop.
     tasks: TaskTracker,
     /// Answers until everything else has ended: a broker that stops says so.
@@ -100,11 +101,15 @@ impl RunningBroker {
         let tasks = TaskTracker::new();
         tasks.spawn(net::serve(broker.clone(), kafka_listener));
         tasks.spawn(metrics::upkeep(recorder.clone(), broker.shutdown.clone()));
+        let wakeup = FollowingWakeup::new(broker.catalogue.clone(), broker.partitions.clone());
+        let wakeup = Arc::new(wakeup);
+        let (follower, shutdown) = (wakeup.clone(), broker.shutdown.clone());
+        tasks.spawn(async move { shutdown.run_until_cancelled(follower.run()).await });
         tasks.close();
         let admin_stop = CancellationToken::new();
         let admin_task =
             tokio::spawn(admin::serve(broker.clone(), recorder, admin_listener, admin_stop.clone()));
-        Ok(Self { broker, tasks, admin_task, admin_stop, listen, admin: admin_address })
+        Ok(Self { broker, wakeup, tasks, admin_task, admin_stop, listen, admin: admin_address })
     }
 
     /// Where Kafka clients are served.
@@ -129,7 +134,7 @@ impl RunningBroker {
     /// passes on.
     #[must_use]
     pub fn wakeup(&self) -> Arc<dyn Wakeup> {
-        Arc::new(self.broker.partitions.clone())
+        self.wakeup.clone()
     }
 
     /// Stops: no new requests, those that were read are answered within `shutdown.grace.ms`, then everything ends.

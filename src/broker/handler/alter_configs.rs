@@ -38,12 +38,14 @@ async fn alter(
     if resource.resource_type != RESOURCE_TOPIC {
         return not_alterable(resource.resource_type);
     }
+    if let Some(config) = resource.configs.iter().find(|config| config.value.is_none()) {
+        return no_value(&config.name);
+    }
     let altered = broker.catalogue.set_configs(&resource.resource_name, validate_only, |configs| {
         configs.clear();
         for config in &resource.configs {
-            let value =
-                config.value.as_ref().ok_or_else(|| format!("`{}` has no value", config.name.as_str()))?;
-            configs.insert(config.name.to_string(), value.to_string());
+            let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
+            configs.insert(config.name.to_string(), value);
         }
         Ok(())
     });
@@ -51,6 +53,12 @@ async fn alter(
         Ok(_) => (0, None),
         Err(error) => topic_error(&error),
     }
+}
+
+/// The refusal of a value that is null.
+pub(super) fn no_value(name: &str) -> (i16, Option<StrBytes>) {
+    let message = format!("configuration `{name}` has no value");
+    (kafka_protocol::ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message)))
 }
 
 /// The refusal of every resource but a topic.

@@ -10,6 +10,7 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
+use tidegate_format::check_topic_name;
 
 use super::describe_configs::source;
 use super::topic_error;
@@ -33,13 +34,16 @@ pub(crate) async fn handle(
         .filter(|name| !seen.insert(name.clone()))
         .collect();
     let mut results = Vec::with_capacity(request.topics.len());
+    for name in &repeated {
+        let result = CreatableTopicResult::default().with_name(name.clone());
+        let message = "the request names this topic more than once";
+        results.push(refused(result, ResponseError::InvalidRequest.code(), message));
+    }
     for topic in request.topics {
-        let result = CreatableTopicResult::default().with_name(topic.name.clone());
         if repeated.contains(&topic.name) {
-            let message = "the request names this topic more than once";
-            results.push(refused(result, ResponseError::InvalidRequest.code(), message));
             continue;
         }
+        let result = CreatableTopicResult::default().with_name(topic.name.clone());
         results.push(match create(broker, &topic, request.validate_only).await {
             Ok(created) if caller.version >= 5 => describe(broker, caller, result, &created),
             Ok(_) => result,
@@ -62,6 +66,13 @@ async fn create(
     topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<Arc<Topic>, (i16, String)> {
+    let failed = |error: TopicError| (topic_error(&error).0, error.to_string());
+    // As in Kafka its name is looked at first: whoever creates a topic that may be there wants to hear that it is.
+    check_topic_name(&topic.name)
+        .map_err(|error| failed(TopicError::InvalidName { reason: error.to_string() }))?;
+    if broker.catalogue.find(&topic.name).await.map_err(failed)?.is_some() {
+        return Err(failed(TopicError::Exists { name: topic.name.to_string() }));
+    }
     let partitions = partitions(broker, topic)?;
     let mut overrides = BTreeMap::new();
     for config in &topic.configs {
@@ -72,7 +83,7 @@ async fn create(
         overrides.insert(config.name.to_string(), value.to_string());
     }
     let created = broker.catalogue.create(&topic.name, partitions, overrides, validate_only).await;
-    created.map_err(|error: TopicError| (topic_error(&error).0, error.to_string()))
+    created.map_err(failed)
 }
 
 /// How many partitions are asked for: a number, the default, or as many as are assigned by hand.

@@ -16,6 +16,8 @@ use crate::dispatch::{Answer, Caller};
 
 /// Kafka's number for "brokers" among endpoint types.
 const ENDPOINT_BROKERS: i8 = 1;
+/// Kafka's number for "controllers".
+const ENDPOINT_CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,
@@ -24,9 +26,13 @@ pub(crate) async fn handle(
 ) -> Answer<DescribeClusterResponse> {
     if caller.version >= 1 && request.endpoint_type != ENDPOINT_BROKERS {
         let message = "only the endpoints of brokers (1) are served";
+        let error = match request.endpoint_type {
+            ENDPOINT_CONTROLLERS => ResponseError::MismatchedEndpointType,
+            _ => ResponseError::UnsupportedEndpointType,
+        };
         return Answer::Now(
             DescribeClusterResponse::default()
-                .with_error_code(ResponseError::UnsupportedEndpointType.code())
+                .with_error_code(error.code())
                 .with_error_message(Some(StrBytes::from_static_str(message))),
         );
     }

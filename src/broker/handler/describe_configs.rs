@@ -3,7 +3,7 @@
 //! From 3 the answer carries types and, if asked for, documentation. Topics and this broker can be described; the
 //! broker's settings are read-only here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -13,6 +13,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
+use tidegate_format::check_topic_name;
 
 use super::{RESOURCE_BROKER, RESOURCE_TOPIC, topic_error};
 use crate::Broker;
@@ -38,7 +39,12 @@ pub(crate) async fn handle(
         documentation: caller.version >= 3 && request.include_documentation,
     };
     let mut results = Vec::with_capacity(request.resources.len());
+    let mut seen = HashSet::new();
     for resource in request.resources {
+        // What is asked for more than once is answered once.
+        if !seen.insert((resource.resource_type, resource.resource_name.clone())) {
+            continue;
+        }
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
@@ -68,6 +74,8 @@ async fn describe(
     let name = resource.resource_name.as_str();
     match resource.resource_type {
         RESOURCE_TOPIC => {
+            check_topic_name(name)
+                .map_err(|error| topic_error(&TopicError::InvalidName { reason: error.to_string() }))?;
             let found = broker.catalogue.find(name).await.map_err(|error| topic_error(&error))?;
             let topic = found.ok_or_else(|| topic_error(&TopicError::Unknown { name: name.to_owned() }))?;
             let definitions = CONFIGS.iter().filter(|definition| asked_for(definition.name));

@@ -3,6 +3,7 @@
 //! From 3 authorized operations can be asked for, from 4 the answer has instance ids; up to 5 a group that does not exist
 //! is "Dead", from 6 it is GROUP_ID_NOT_FOUND.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -28,7 +29,12 @@ pub(crate) async fn handle(
 ) -> Answer<DescribeGroupsResponse> {
     let asked = request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
+    let mut seen = HashSet::new();
     for group in request.groups {
+        // What is asked for more than once is answered once.
+        if !seen.insert(group.clone()) {
+            continue;
+        }
         let mut described = describe(broker, caller, group).await;
         if caller.version >= 3 {
             described.authorized_operations = if asked { GROUP_OPERATIONS } else { OPERATIONS_NOT_ASKED };

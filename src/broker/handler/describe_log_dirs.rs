@@ -3,6 +3,7 @@
 //! From 3 the answer carries an error code of its own, from 4 the sizes of the volume. There is one directory: the
 //! store's. A partition's size is that of its record batches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
@@ -21,13 +22,14 @@ pub(crate) async fn handle(
     caller: &Caller,
     request: DescribeLogDirsRequest,
 ) -> Answer<DescribeLogDirsResponse> {
-    let topics = broker.catalogue.topics();
+    let topics = broker.catalogue.all().await;
     let asked: Vec<(Arc<Topic>, Vec<i32>)> = match request.topics {
         None => topics.iter().map(|topic| (topic.clone(), (0..topic.partitions).collect())).collect(),
         Some(asked) => {
+            let mut seen = HashSet::new();
             let known = |asked: DescribableLogDirTopic| {
                 let topic = topics.by_name(&asked.topic)?.clone();
-                Some((topic, asked.partitions))
+                seen.insert(topic.id).then_some((topic, asked.partitions))
             };
             asked.into_iter().filter_map(known).collect()
         }

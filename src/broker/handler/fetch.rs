@@ -25,8 +25,6 @@ use crate::dispatch::{Answer, Caller};
 use crate::metrics::names;
 use crate::partition_host::{PollLimits, Want};
 
-/// No session: the request names all partitions, and so does the next one.
-const NO_SESSION: i32 = 0;
 /// A full request that asks for a new session.
 const NEW_SESSION_EPOCH: i32 = 0;
 /// A full request that wants none.
@@ -57,14 +55,12 @@ pub(crate) async fn handle(
     Answer::Later(Box::pin(async move { fetch(&broker, version, request).await }))
 }
 
-/// There are no sessions, so nothing can be part of one.
+/// There are no sessions, so nothing can go on in one. A full request names all partitions: a session that it names as
+/// well is one to be closed.
 fn check_session(request: &FetchRequest) -> Result<(), ResponseError> {
-    if request.session_id != NO_SESSION {
-        return Err(ResponseError::FetchSessionIdNotFound);
-    }
     match request.session_epoch {
         NEW_SESSION_EPOCH | FINAL_SESSION_EPOCH => Ok(()),
-        _ => Err(ResponseError::InvalidFetchSessionEpoch),
+        _ => Err(ResponseError::FetchSessionIdNotFound),
     }
 }
 
@@ -112,7 +108,7 @@ fn max_wait(broker: &Broker, request: &FetchRequest) -> Duration {
 
 async fn ask(broker: &Broker, version: i16, topic: FetchTopic) -> AskedTopic {
     let known = if version >= WITH_TOPIC_IDS {
-        topic_by_id(broker, topic.topic_id)
+        topic_by_id(broker, topic.topic_id).await
     } else {
         topic_by_name(broker, &topic.topic).await
     };
@@ -145,6 +141,8 @@ fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseErro
         Err(error) => {
             data.error_code = error.code();
             data.high_watermark = NOT_KNOWN;
+            // Never null, as from Kafka: librdkafka takes that for a broken answer.
+            data.records = Some(Bytes::new());
         }
     }
     data

@@ -9,7 +9,7 @@ use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsRe
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::alter_configs::not_alterable;
+use super::alter_configs::{no_value, not_alterable};
 use super::{RESOURCE_TOPIC, topic_error};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
@@ -53,6 +53,10 @@ async fn alter(
         let message = format!("`{}` is changed more than once", twice.name.as_str());
         return (ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message)));
     }
+    let needs_value = |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+    if let Some(config) = resource.configs.iter().find(needs_value) {
+        return no_value(&config.name);
+    }
     let altered = broker.catalogue.set_configs(&resource.resource_name, validate_only, |configs| {
         resource.configs.iter().try_for_each(|change| apply(configs, change))
     });
@@ -66,22 +70,21 @@ async fn alter(
 /// setting it and resetting it.
 fn apply(configs: &mut BTreeMap<String, String>, change: &AlterableConfig) -> Result<(), String> {
     let name = change.name.to_string();
-    let value =
-        || change.value.as_ref().map(ToString::to_string).ok_or_else(|| format!("`{name}` has no value"));
+    let value = || change.value.as_ref().map(ToString::to_string).unwrap_or_default();
     let list = || match ConfigDefinition::find(&name) {
         Some(definition) if definition.is_list() => Ok(()),
         _ => Err(format!("`{name}` is not a list: it can be set and deleted")),
     };
     match change.config_operation {
         SET => {
-            configs.insert(name.clone(), value()?);
+            configs.insert(name.clone(), value());
         }
         DELETE => {
             configs.remove(&name);
         }
         APPEND => {
             list()?;
-            configs.insert(name.clone(), value()?);
+            configs.insert(name.clone(), value());
         }
         SUBTRACT => {
             list()?;

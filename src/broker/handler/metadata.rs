@@ -2,7 +2,9 @@
 //!
 //! From 1 a null list asks for all topics (in 0 an empty one does), from 4 the client says whether a missing topic may be
 //! created, from 8 to 10 it may ask for authorized operations, from 10 topics have ids and from 12 can be asked for by id.
+//! A topic that is asked for more than once is answered once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -12,13 +14,15 @@ use kafka_protocol::messages::metadata_response::{
 };
 use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use tidegate_format::TopicId;
 
+use super::partition_errors::topic_by_id;
 use super::{CLUSTER_OPERATIONS, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, topic_error};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::topics::{Topic, TopicError};
 
+/// The first version in which topics can be asked for by id.
+const WITH_TOPIC_IDS: i16 = 12;
 /// Leader epoch of a partition whose owner has not been asked yet.
 const EPOCH_NOT_KNOWN: i32 = -1;
 
@@ -35,20 +39,18 @@ pub(crate) async fn handle(
     };
     let mut topics = Vec::new();
     if all {
-        topics.extend(
-            broker.catalogue.topics().iter().map(|topic| describe(broker, caller, topic, operations)),
-        );
+        let found = broker.catalogue.all().await;
+        topics.extend(found.iter().map(|topic| describe(broker, caller, topic, operations)));
     }
+    let mut seen = HashSet::new();
     for asked in request.topics.unwrap_or_default() {
+        if !seen.insert((asked.topic_id, asked.name.clone())) {
+            continue;
+        }
         let may_create = request.allow_auto_topic_creation || caller.version < 4;
-        topics.push(match find(broker, &asked, may_create).await {
+        topics.push(match find(broker, caller.version, &asked, may_create).await {
             Ok(topic) => describe(broker, caller, &topic, operations),
-            Err(code) => {
-                let id = if caller.version >= 10 { asked.topic_id } else { uuid::Uuid::nil() };
-                // Before 12 a topic always has a name on the wire.
-                let name = asked.name.or_else(|| (caller.version < 12).then(TopicName::default));
-                MetadataResponseTopic::default().with_error_code(code).with_topic_id(id).with_name(name)
-            }
+            Err(code) => refuse(caller.version, asked, code),
         });
     }
     let mut response = MetadataResponse::default()
@@ -64,15 +66,33 @@ pub(crate) async fn handle(
     Answer::Now(response)
 }
 
+/// The answer about a topic that is not there: named as it was asked for.
+fn refuse(version: i16, asked: MetadataRequestTopic, code: i16) -> MetadataResponseTopic {
+    let mut refused = MetadataResponseTopic::default().with_error_code(code);
+    if version >= WITH_TOPIC_IDS && !asked.topic_id.is_nil() {
+        return refused.with_topic_id(asked.topic_id).with_name(None);
+    }
+    // Before 12 a topic always has a name on the wire.
+    refused.name = asked.name.or_else(|| (version < WITH_TOPIC_IDS).then(TopicName::default));
+    refused
+}
+
 async fn find(
     broker: &Arc<Broker>,
+    version: i16,
     asked: &MetadataRequestTopic,
     may_create: bool,
 ) -> Result<Arc<Topic>, i16> {
+    if !asked.topic_id.is_nil() {
+        if version < WITH_TOPIC_IDS {
+            return Err(ResponseError::InvalidRequest.code());
+        }
+        return topic_by_id(broker, asked.topic_id).await.map_err(|error| error.code());
+    }
     let Some(name) = &asked.name else {
-        let topics = broker.catalogue.topics();
-        let topic = topics.by_id(TopicId(asked.topic_id));
-        return topic.cloned().ok_or(ResponseError::UnknownTopicId.code());
+        let by_id = version >= WITH_TOPIC_IDS;
+        let error = if by_id { ResponseError::UnknownTopicId } else { ResponseError::InvalidRequest };
+        return Err(error.code());
     };
     let found = broker.catalogue.find(name).await;
     match found {

@@ -22,8 +22,11 @@ pub(super) async fn topic_by_name(broker: &Broker, name: &TopicName) -> Result<A
 }
 
 /// A topic by its id, which clients have from metadata.
-pub(super) fn topic_by_id(broker: &Broker, id: Uuid) -> Result<Arc<Topic>, ResponseError> {
-    broker.catalogue.topics().by_id(TopicId(id)).cloned().ok_or(ResponseError::UnknownTopicId)
+pub(super) async fn topic_by_id(broker: &Broker, id: Uuid) -> Result<Arc<Topic>, ResponseError> {
+    match broker.catalogue.find_by_id(TopicId(id)).await {
+        Ok(found) => found.ok_or(ResponseError::UnknownTopicId),
+        Err(_) => Err(ResponseError::KafkaStorageError),
+    }
 }
 
 /// A partition of a topic that may not exist.

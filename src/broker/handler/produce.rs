@@ -71,7 +71,7 @@ pub(crate) async fn handle(
 
 async fn begin_topic(broker: &Broker, caller: &Caller, acks: i16, topic: TopicProduceData) -> BegunTopic {
     let known = if caller.version >= WITH_TOPIC_IDS {
-        topic_by_id(broker, topic.topic_id)
+        topic_by_id(broker, topic.topic_id).await
     } else {
         topic_by_name(broker, &topic.name).await
     };

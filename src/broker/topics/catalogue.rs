@@ -1,101 +1,40 @@
 //! The topics that exist, in the store and as a copy in memory.
 //!
 //! Every change is one transaction on the topic's row; the copy changes after it is durable. A topic that is dropped
-//! leaves a mark in that transaction, under which its data is removed; what a crash leaves of it goes at the next start.
+//! leaves a mark in that transaction, under which its data is removed (`dropped.rs`).
+//!
+//! Applications write topics to the store as well, with their first event. So what the copy does not have is looked up in
+//! the store: a name at once, an id or the list of all with at most one scan of the topics at a time and a pause after
+//! it. Topics that turn up like this are handed to [`super::follow`], which has their events relayed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tidegate_format::{
-    DroppedTopicKey, DroppedTopicValue, OrderVersion, PartitionId, PartitionIndex, ScheduleKey, TopicId,
-    TopicKey, TopicValue, check_topic_name, topic_range,
+    DroppedTopicKey, DroppedTopicValue, FormatError, OrderVersion, TopicId, TopicKey, TopicValue,
+    check_topic_name,
 };
 use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
-use tracing::info;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::config::{self, TopicConfig};
+use super::config;
+use super::{Topic, Topics};
 use crate::BrokerStore;
 use crate::settings::Settings;
 
 /// How often a change is run again when another change came first.
 const CONFLICT_RETRIES: usize = 16;
 /// Topics that are read from the store at a time.
-const LOAD_PAGE: usize = 1_000;
-
-/// One topic as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Topic {
-    pub(crate) name: String,
-    pub(crate) id: TopicId,
-    /// How many partitions it has, at least 1.
-    pub(crate) partitions: i32,
-    /// What is configured for this topic itself.
-    pub(crate) overrides: BTreeMap<String, String>,
-    /// That with the defaults filled in.
-    pub(crate) config: TopicConfig,
-}
-
-impl Topic {
-    fn new(name: String, value: TopicValue, settings: &Settings) -> Self {
-        let config = TopicConfig::resolve(&name, &value.configs, settings);
-        Self { name, id: value.id, partitions: value.partitions, overrides: value.configs, config }
-    }
-
-    /// The id of a partition, if there is one of that number.
-    pub(crate) fn partition(&self, index: i32) -> Option<PartitionId> {
-        (0..self.partitions)
-            .contains(&index)
-            .then_some(PartitionId { topic: self.id, partition: PartitionIndex(index) })
-    }
-
-    /// The ids of all its partitions, in order.
-    pub(crate) fn partition_ids(&self) -> impl Iterator<Item = PartitionId> + use<> {
-        let topic = self.id;
-        (0..self.partitions).map(move |index| PartitionId { topic, partition: PartitionIndex(index) })
-    }
-
-    /// Kafka's rule for topics that no application should write.
-    pub(crate) fn is_internal(&self) -> bool {
-        self.name.starts_with("__")
-    }
-}
-
-/// All topics at one moment.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Topics {
-    by_name: BTreeMap<String, Arc<Topic>>,
-    by_id: HashMap<TopicId, Arc<Topic>>,
-}
-
-impl Topics {
-    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Topic>> {
-        self.by_name.get(name)
-    }
-
-    pub(crate) fn by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
-        self.by_id.get(&id)
-    }
-
-    /// All of them, by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
-        self.by_name.values()
-    }
-
-    fn insert(&mut self, topic: Arc<Topic>) {
-        if let Some(before) = self.by_name.insert(topic.name.clone(), topic.clone()) {
-            self.by_id.remove(&before.id);
-        }
-        self.by_id.insert(topic.id, topic);
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(topic) = self.by_name.remove(name) {
-            self.by_id.remove(&topic.id);
-        }
-    }
-}
+pub(super) const LOAD_PAGE: usize = 1_000;
+/// The pause between two scans of all topics that requests ask for: at least this long, and so many times as long as the
+/// scan took, so that requests for what does not exist take a bounded part of the store's time.
+const REFRESH_PAUSE_MIN: Duration = Duration::from_millis(20);
+const REFRESH_PAUSE_SHARE: u32 = 10;
 
 /// Why a topic could not be changed; each is one of Kafka's error codes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +53,12 @@ pub(crate) enum TopicError {
     Store { reason: String },
 }
 
+impl From<FormatError> for TopicError {
+    fn from(error: FormatError) -> Self {
+        Self::Store { reason: error.to_string() }
+    }
+}
+
 impl From<ReadError> for TopicError {
     fn from(error: ReadError) -> Self {
         Self::Store { reason: error.to_string() }
@@ -122,31 +67,68 @@ impl From<ReadError> for TopicError {
 
 /// The topics of the store, kept in memory as well.
 pub(crate) struct Catalogue {
-    store: BrokerStore,
+    pub(super) store: BrokerStore,
     settings: Arc<Settings>,
     topics: ArcSwap<Topics>,
-    /// Held while a change goes from the store into the copy, so that the copy changes in the store's order.
-    changing: tokio::sync::Mutex<()>,
+    /// Held while a change goes from the store into the copy, so that the copy changes in the store's order. It has the
+    /// time before which no request has all topics read again.
+    changing: tokio::sync::Mutex<Instant>,
+    /// Topics that were not made here, or grew elsewhere, and that nobody has taken yet.
+    discovered: Mutex<Vec<Arc<Topic>>>,
+    discovery: Notify,
 }
 
 impl Catalogue {
     /// Loads every topic and finishes what earlier drops left to do.
     pub(crate) async fn load(store: BrokerStore, settings: Arc<Settings>) -> Result<Self, TopicError> {
-        let catalogue =
-            Self { store, settings, topics: ArcSwap::default(), changing: tokio::sync::Mutex::new(()) };
+        let catalogue = Self {
+            store,
+            settings,
+            topics: ArcSwap::default(),
+            changing: tokio::sync::Mutex::new(Instant::now()),
+            discovered: Mutex::default(),
+            discovery: Notify::new(),
+        };
         catalogue.refresh().await?;
+        // Whoever starts to serve them looks at all of them anyway.
+        catalogue.take_discovered();
         catalogue.finish_drops().await?;
         Ok(catalogue)
     }
 
-    /// All topics as they are now.
+    /// All topics, as far as they are known without a look at the store.
     pub(crate) fn topics(&self) -> Arc<Topics> {
         self.topics.load_full()
     }
 
+    /// All topics, with those that applications have created until now or a moment ago. If the store cannot be read,
+    /// those that are known.
+    pub(crate) async fn all(&self) -> Arc<Topics> {
+        if let Err(error) = self.refresh_rarely().await {
+            warn!(%error, "topics that applications have created may be missing from a list of all");
+        }
+        self.topics()
+    }
+
     /// Reads all topics from the store: an application that writes to it may have created some.
     pub(crate) async fn refresh(&self) -> Result<(), TopicError> {
-        let _changing = self.changing.lock().await;
+        let mut not_before = self.changing.lock().await;
+        *not_before = self.read_all().await?;
+        Ok(())
+    }
+
+    /// As [`refresh`](Self::refresh), unless that was done a moment ago.
+    async fn refresh_rarely(&self) -> Result<(), TopicError> {
+        let mut not_before = self.changing.lock().await;
+        if Instant::now() >= *not_before {
+            *not_before = self.read_all().await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the copy; gives the time before which no request may ask for that again.
+    async fn read_all(&self) -> Result<Instant, TopicError> {
+        let began = Instant::now();
         let mut txn = self.store.begin().await?;
         let mut topics = Topics::default();
         let (start, end) = TopicKey::all();
@@ -161,15 +143,35 @@ impl Catalogue {
                 _ => break,
             }
         }
+        let before = self.topics.load_full();
+        let known = |topic: &Topic| before.by_id(topic.id).is_some_and(|b| b.partitions >= topic.partitions);
+        self.discover(topics.iter().filter(|topic| !known(topic)).cloned());
         self.topics.store(Arc::new(topics));
-        Ok(())
+        let ended = Instant::now();
+        Ok(ended + REFRESH_PAUSE_MIN.max((ended - began) * REFRESH_PAUSE_SHARE))
     }
 
     fn decode(&self, key: &[u8], value: bytes::Bytes) -> Result<Arc<Topic>, TopicError> {
-        let damaged = |error: tidegate_format::FormatError| TopicError::Store { reason: error.to_string() };
-        let key = TopicKey::decode(key).map_err(damaged)?;
-        let value = TopicValue::decode(value).map_err(damaged)?;
-        Ok(Arc::new(Topic::new(key.name, value, &self.settings)))
+        let key = TopicKey::decode(key)?;
+        Ok(Arc::new(Topic::new(key.name, TopicValue::decode(value)?, &self.settings)))
+    }
+
+    fn discover(&self, topics: impl Iterator<Item = Arc<Topic>>) {
+        let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
+        discovered.extend(topics);
+        if !discovered.is_empty() {
+            self.discovery.notify_one();
+        }
+    }
+
+    /// Waits until there is something to [take](Self::take_discovered).
+    pub(super) async fn discovery(&self) {
+        self.discovery.notified().await;
+    }
+
+    /// Topics that turned up in the store since this was called last.
+    pub(super) fn take_discovered(&self) -> Vec<Arc<Topic>> {
+        std::mem::take(&mut self.discovered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The topic of that name, looked up in the store if the copy does not have it.
@@ -184,8 +186,24 @@ impl Catalogue {
         let key = TopicKey { name: name.to_owned() }.encode();
         let Some(value) = self.store.begin().await?.get(&key).await? else { return Ok(None) };
         let topic = self.decode(&key, value)?;
+        // Another who waited for the lock may have put it there.
+        if self.topics.load().by_id(topic.id).is_none() {
+            self.discover([topic.clone()].into_iter());
+        }
         self.keep(topic.clone());
         Ok(Some(topic))
+    }
+
+    /// The topic of that id; if the copy does not have it, all topics are read again unless they just were.
+    pub(crate) async fn find_by_id(&self, id: TopicId) -> Result<Option<Arc<Topic>>, TopicError> {
+        if let Some(topic) = self.topics.load().by_id(id) {
+            return Ok(Some(topic.clone()));
+        }
+        if id.0.is_nil() {
+            return Ok(None);
+        }
+        self.refresh_rarely().await?;
+        Ok(self.topics.load().by_id(id).cloned())
     }
 
     /// Creates a topic, or only says whether it could be.
@@ -273,8 +291,7 @@ impl Catalogue {
         let key = TopicKey { name: name.to_owned() }.encode();
         for _ in 0..CONFLICT_RETRIES {
             let mut txn = self.store.begin().await?;
-            let before = txn.get(&key).await?.map(TopicValue::decode).transpose();
-            let before = before.map_err(|error| TopicError::Store { reason: error.to_string() })?;
+            let before = txn.get(&key).await?.map(TopicValue::decode).transpose()?;
             let value = alter(before, OrderVersion(txn.start_version().0))?;
             txn.put(key.clone(), value.encode());
             let topic = Arc::new(Topic::new(name.to_owned(), value, &self.settings));
@@ -298,6 +315,14 @@ impl Catalogue {
         self.topics.store(Arc::new(topics));
     }
 
+    fn forget(&self, name: &str) {
+        if self.topics.load().by_name(name).is_some() {
+            let mut topics = Topics::clone(&self.topics.load());
+            topics.remove(name);
+            self.topics.store(Arc::new(topics));
+        }
+    }
+
     /// What a commit came to; an unknown outcome is settled first.
     async fn settle<T>(&self, committed: Result<T, CommitError>) -> Result<Settled, TopicError> {
         match committed {
@@ -317,52 +342,22 @@ impl Catalogue {
         let key = TopicKey { name: name.to_owned() }.encode();
         for _ in 0..CONFLICT_RETRIES {
             let mut txn = self.store.begin().await?;
-            let unknown = || TopicError::Unknown { name: name.to_owned() };
-            let topic = self.decode(&key, txn.get(&key).await?.ok_or_else(unknown)?)?;
+            let Some(value) = txn.get(&key).await? else {
+                // Dropped elsewhere, if the copy still has it.
+                self.forget(name);
+                return Err(TopicError::Unknown { name: name.to_owned() });
+            };
+            let topic = self.decode(&key, value)?;
             txn.delete(key.clone());
             let mark = DroppedTopicValue { name: name.to_owned(), partitions: topic.partitions };
             txn.put(DroppedTopicKey { id: topic.id }.encode(), mark.encode());
             if let Settled::Applied = self.settle(txn.commit().await).await? {
-                let mut topics = Topics::clone(&self.topics.load());
-                topics.remove(name);
-                self.topics.store(Arc::new(topics));
+                self.forget(name);
                 info!(topic = name, "topic dropped");
                 return Ok(topic);
             }
         }
         Err(TopicError::Store { reason: "other changes came first again and again".to_owned() })
-    }
-
-    /// Removes everything that a dropped topic held, and then its mark. No owner commits anything there afterwards.
-    pub(crate) async fn remove_data(&self, id: TopicId, partitions: i32) -> Result<(), TopicError> {
-        for partition in (0..partitions).map(PartitionIndex) {
-            let dropped =
-                tidegate_log::drop_partition(&self.store, PartitionId { topic: id, partition }).await;
-            dropped.map_err(|error| TopicError::Store { reason: error.to_string() })?;
-        }
-        let failed = |error: CommitError| TopicError::Store { reason: error.to_string() };
-        for (start, end) in [topic_range(id), ScheduleKey::range(id)] {
-            self.store.delete_range(KeyRange::new(start, end)).await.map_err(failed)?;
-        }
-        let mut txn = self.store.begin().await?;
-        txn.delete(DroppedTopicKey { id }.encode());
-        txn.commit().await.map_err(failed)?;
-        Ok(())
-    }
-
-    async fn finish_drops(&self) -> Result<(), TopicError> {
-        let (start, end) = DroppedTopicKey::all();
-        let range = KeyRange::new(start, end);
-        let limit = ScanLimit::count(LOAD_PAGE);
-        let marks = self.store.begin().await?.scan(&range, limit, Direction::Forward).await?;
-        for (key, mark) in marks {
-            let damaged =
-                |error: tidegate_format::FormatError| TopicError::Store { reason: error.to_string() };
-            let id = DroppedTopicKey::decode(&key).map_err(damaged)?.id;
-            let partitions = DroppedTopicValue::decode(mark).map_err(damaged)?.partitions;
-            self.remove_data(id, partitions).await?;
-        }
-        Ok(())
     }
 }
 

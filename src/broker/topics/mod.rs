@@ -4,7 +4,14 @@
 //! to know what is in a partition.
 
 mod catalogue;
+#[cfg(test)]
+mod catalogue_tests;
 mod config;
+mod dropped;
+mod follow;
+mod topic;
 
-pub(crate) use catalogue::{Catalogue, Topic, TopicError, Topics};
+pub(crate) use catalogue::{Catalogue, TopicError};
 pub(crate) use config::{CONFIGS, ConfigDefinition, TimestampType, TopicConfig};
+pub(crate) use follow::FollowingWakeup;
+pub(crate) use topic::{Topic, Topics};

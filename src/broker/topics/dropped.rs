@@ -1,0 +1,49 @@
+//! What a dropped topic held: removed in the background, and what a crash leaves of that at the next start.
+
+use tidegate_format::{
+    DroppedTopicKey, DroppedTopicValue, PartitionId, PartitionIndex, ScheduleKey, TopicId, topic_range,
+};
+use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, Txn};
+
+use super::catalogue::LOAD_PAGE;
+use super::{Catalogue, TopicError};
+
+impl Catalogue {
+    /// Removes everything that a dropped topic held, and then its mark. No owner commits anything there afterwards.
+    pub(crate) async fn remove_data(&self, id: TopicId, partitions: i32) -> Result<(), TopicError> {
+        for partition in (0..partitions).map(PartitionIndex) {
+            let dropped =
+                tidegate_log::drop_partition(&self.store, PartitionId { topic: id, partition }).await;
+            dropped.map_err(|error| TopicError::Store { reason: error.to_string() })?;
+        }
+        let failed = |error: CommitError| TopicError::Store { reason: error.to_string() };
+        for (start, end) in [topic_range(id), ScheduleKey::range(id)] {
+            self.store.delete_range(KeyRange::new(start, end)).await.map_err(failed)?;
+        }
+        let mut txn = self.store.begin().await?;
+        txn.delete(DroppedTopicKey { id }.encode());
+        match txn.commit().await {
+            // A conflict: another, who finished the same drop, has removed the mark.
+            Ok(_) | Err(CommitError::Conflict) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Finishes every drop that has left its mark.
+    pub(super) async fn finish_drops(&self) -> Result<(), TopicError> {
+        let (start, end) = DroppedTopicKey::all();
+        let mut range = KeyRange::new(start, end);
+        loop {
+            let limit = ScanLimit::count(LOAD_PAGE);
+            let marks = self.store.begin().await?.scan(&range, limit, Direction::Forward).await?;
+            for (key, mark) in &marks {
+                let id = DroppedTopicKey::decode(key)?.id;
+                self.remove_data(id, DroppedTopicValue::decode(mark.clone())?.partitions).await?;
+            }
+            match marks.last() {
+                Some((last, _)) if marks.len() == LOAD_PAGE => range.start = KeyRange::successor(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
