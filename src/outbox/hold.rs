@@ -7,8 +7,8 @@
 //! record in memory once the transaction is committed.
 //!
 //! What always holds: records are held, schedules replaced and cancelled, and the rest appended in one transaction
-//! with the producer's sequence, so that a repeated batch is answered as the first time and does nothing; the last of
-//! several operations on one schedule in one batch is what counts; a record that cancels is never appended.
+//! with the producer's sequence, so that a repeated batch is answered as the first time and does nothing; several
+//! operations on one schedule apply in the order of their records; a record that cancels is never appended.
 
 mod apply;
 #[cfg(test)]

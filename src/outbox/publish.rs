@@ -90,8 +90,8 @@ pub struct Publisher<P> {
 }
 
 impl<P: Deref<Target = PublishSettings>> Publisher<P> {
-    /// The publisher of `txn`. `now_ms` is [`Store::now_ms`](tidegate_store::Store::now_ms); `random` is a random id,
-    /// fresh for each transaction.
+    /// The publisher of `txn`. `now_ms` is [`Store::now_ms`](tidegate_store::Store::now_ms), read after the transaction
+    /// began; `random` is a random id, fresh for each transaction.
     #[must_use]
     pub fn new(txn: &impl Txn, settings: P, now_ms: i64, random: Uuid) -> Self {
         let (_, _, _, tail) = random.as_fields();
@@ -175,7 +175,8 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
     ) -> Result<bool, PublishError> {
         self.settings.limits.check_due(due_ms, self.now_ms)?;
         let Some(Destination { topic, .. }) = self.topic_by_name(txn, topic).await? else { return Ok(false) };
-        let moved = schedule::reschedule(txn, topic, name, due_ms, self.entry_ids.next_id()).await?;
+        let moved =
+            schedule::reschedule(txn, topic, name, due_ms, self.now_ms, self.entry_ids.next_id()).await?;
         self.touched.extend(moved);
         Ok(moved.is_some())
     }

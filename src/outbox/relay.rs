@@ -15,14 +15,15 @@
 mod batches;
 mod due;
 mod limits;
+mod progress;
 
-use tidegate_format::{OrderVersion, PartitionId};
-use tidegate_log::{AppendError, Appender, Appends, BatchRejection, LogError, Ownership, settle};
-use tidegate_store::{CommitError, ReadError, Store, Txn};
-
-use crate::{LoadError, schedule};
+use tidegate_format::PartitionId;
+use tidegate_log::{AppendError, Appender, Appends, LogError, Ownership, settle};
+use tidegate_store::{CommitError, ReadError, ScanLimit, Store, Txn};
 
 use due::Due;
+use progress::Progress;
+
 pub use limits::{RelayLimits, RelaySettings};
 
 /// What one turn did.
@@ -35,7 +36,7 @@ pub struct Turn {
     /// When each record that had waited for a due time was due, in milliseconds since the Unix epoch, in log order:
     /// what lateness is measured by.
     pub due_ms: Vec<i64>,
-    /// Entries found behind the watermark by a sweep from the start, and moved: there should be none.
+    /// Entries that an earlier turn should have found, and a pass from the start has: there should be none.
     pub late: usize,
     /// How often another transaction came first.
     pub conflicts: usize,
@@ -68,10 +69,7 @@ impl From<ReadError> for RelayError {
 #[derive(Debug)]
 pub struct Relay {
     id: PartitionId,
-    /// Every outbox entry below it was moved; none before the first pass.
-    watermark: Option<OrderVersion>,
-    /// Whether the next turn looks behind the watermark.
-    sweeping: bool,
+    progress: Progress,
     /// How many entries a turn takes at most: halved by conflicts, doubled by commits.
     allowance: usize,
     /// A commit whose outcome is not known, and what it did if it was applied.
@@ -82,22 +80,21 @@ pub struct Relay {
 #[derive(Debug)]
 struct Attempt {
     turn: Turn,
-    /// The watermark from then on.
-    watermark: Option<OrderVersion>,
-    swept: bool,
+    /// How far it comes.
+    progress: Progress,
 }
 
 impl Relay {
-    /// The relay of a partition. Its first turn reads the outbox from the start.
+    /// The relay of a partition. Its first turn reads from the start.
     #[must_use]
     pub fn new(id: PartitionId) -> Self {
-        Self { id, watermark: None, sweeping: false, allowance: usize::MAX, unsettled: None }
+        Self { id, progress: Progress::default(), allowance: usize::MAX, unsettled: None }
     }
 
-    /// Makes the next turns read the outbox from the start, until it is empty, and count what lies behind the
-    /// watermark. To be called rarely: that scan may walk over what was deleted long ago.
+    /// Makes the next turns read from the start, until nothing is due any more, and count what earlier ones should have
+    /// found. To be called rarely: that may walk over what was removed long ago.
     pub fn sweep(&mut self) {
-        self.sweeping = true;
+        self.progress.sweep();
     }
 
     /// Moves entries that are due at `now_ms` ([`Store::now_ms`]) into the log, in one transaction.
@@ -122,8 +119,10 @@ impl Relay {
         }
         let mut conflicts = 0;
         while conflicts < settings.limits.attempts_max.max(1) {
+            // Before the snapshot is taken: what it does not show began later than this.
+            let oldest_open_ms = store.oldest_open_ms();
             let mut txn = store.begin().await?;
-            let mut attempt = self.attempt(&mut txn, ownership, now_ms, settings).await?;
+            let mut attempt = self.attempt(&mut txn, ownership, now_ms, oldest_open_ms, settings).await?;
             attempt.turn.conflicts = conflicts;
             if attempt.turn.records == 0 {
                 return Ok(self.accept(attempt));
@@ -154,62 +153,42 @@ impl Relay {
         txn: &mut impl Txn,
         ownership: &Ownership,
         now_ms: i64,
+        oldest_open_ms: i64,
         settings: &RelaySettings,
     ) -> Result<Attempt, RelayError> {
         let mut appender = Appender::begin(txn, ownership).await?;
         let limits = settings.limits;
-        let records_max = limits.records_max.min(self.allowance).max(1);
-        let from = self.scan_from(settings.overlap_ms);
-        let due = Due::load(txn, self.id, from, now_ms, records_max, limits.bytes_max)
+        let from = self.progress.from(now_ms, settings.overlap_ms);
+        let limit =
+            ScanLimit { count: limits.records_max.min(self.allowance).max(1), value_bytes: limits.bytes_max };
+        let due = Due::load(txn, self.id, from, now_ms, limit)
             .await
-            .map_err(|error| self.failed(error))?;
-        let mut turn = Turn {
-            records: due.entries.len(),
-            bytes: due.bytes,
-            due_ms: due.entries.iter().filter_map(|entry| entry.due_ms).collect(),
-            late: self.count_late(&due, settings.overlap_ms),
-            ..Turn::default()
-        };
-        for batch in
-            batches::build(&due.entries, now_ms, settings).map_err(|error| self.unbuildable(error))?
-        {
+            .map_err(|error| error.into_log_error(self.id))?;
+        let batches = batches::build(&due.entries, now_ms, settings)
+            .map_err(|error| LogError::Damaged { id: self.id, reason: error.to_string() })?;
+        for batch in batches {
             appender.append(txn, &batch).await.map_err(without_sequence)?;
         }
         for entry in &due.entries {
             entry.remove(txn, self.id.topic);
         }
-        turn.next_due_ms = schedule::next_due(txn, self.id).await.map_err(|error| self.failed(error))?;
-        turn.more = due.outbox_has_more || turn.next_due_ms.is_some_and(|next_ms| next_ms <= now_ms);
-        if turn.records > 0 {
-            turn.appends = Some(appender.finish(txn));
-        }
-        let watermark = if due.outbox_has_more {
-            due.last_outbox_version.max(self.watermark)
-        } else {
-            Some(OrderVersion(txn.start_version().next().0)).max(self.watermark)
+        let turn = Turn {
+            records: due.entries.len(),
+            bytes: due.bytes,
+            due_ms: due.entries.iter().filter_map(|entry| entry.due_ms).collect(),
+            late: self.progress.count_late(&due, settings.overlap_ms),
+            conflicts: 0,
+            appends: if due.entries.is_empty() { None } else { Some(appender.finish(txn)) },
+            next_due_ms: due.next_due_ms,
+            more: due.outbox_has_more || due.next_due_ms.is_some_and(|next_ms| next_ms <= now_ms),
         };
-        Ok(Attempt { turn, watermark, swept: !due.outbox_has_more })
-    }
-
-    /// From which version on the outbox is read; none: from its start.
-    fn scan_from(&self, overlap_ms: i64) -> Option<OrderVersion> {
-        if self.sweeping { None } else { self.watermark.map(|watermark| earlier(watermark, overlap_ms)) }
-    }
-
-    /// How many of the entries should have been found by an earlier pass.
-    fn count_late(&self, due: &Due, overlap_ms: i64) -> usize {
-        let Some(watermark) = self.watermark else { return 0 };
-        let expected_from = earlier(watermark, overlap_ms);
-        due.entries
-            .iter()
-            .filter(|entry| entry.version.is_some_and(|version| version < expected_from))
-            .count()
+        let progress = self.progress.after(&due, from, txn.start_version(), now_ms, oldest_open_ms);
+        Ok(Attempt { turn, progress })
     }
 
     /// Takes over what an attempt did.
     fn accept(&mut self, attempt: Attempt) -> Turn {
-        self.watermark = attempt.watermark;
-        self.sweeping &= !attempt.swept;
+        self.progress = attempt.progress;
         self.allowance = self.allowance.saturating_mul(2);
         attempt.turn
     }
@@ -235,23 +214,6 @@ impl Relay {
             }
         }
     }
-
-    fn failed(&self, error: LoadError) -> RelayError {
-        RelayError::Log(error.into_log_error(self.id))
-    }
-
-    fn unbuildable(&self, error: BatchRejection) -> RelayError {
-        RelayError::Log(LogError::Damaged { id: self.id, reason: error.to_string() })
-    }
-}
-
-/// The first version that is `ms` milliseconds earlier.
-fn earlier(version: OrderVersion, ms: i64) -> OrderVersion {
-    if ms == 0 {
-        return version;
-    }
-    let unix_ms = version.unix_ms().saturating_sub(ms);
-    OrderVersion(tidegate_store::Version::first_of_ms(unix_ms).0)
 }
 
 /// The error of an append without a producer, which no sequence can refuse.
@@ -265,3 +227,6 @@ fn without_sequence(error: AppendError) -> RelayError {
 #[cfg(test)]
 #[path = "relay_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod failure_tests;

@@ -82,7 +82,7 @@ pub async fn cancel(
 
 /// Moves what waits under a name to `due_ms` (with that timestamp), as the timer entry `entry` (a fresh
 /// [`EntryIds`](crate::EntryIds) id), and returns its partition; none if nothing waits under that name. A due time
-/// that has passed lets it enter the log at the relay's next turn.
+/// that has passed at `now_ms`, read after the transaction began, lets it enter the log at the relay's next turn.
 ///
 /// # Errors
 /// If rows cannot be loaded.
@@ -91,6 +91,7 @@ pub async fn reschedule(
     topic: TopicId,
     schedule: &str,
     due_ms: i64,
+    now_ms: i64,
     entry: Uuid,
 ) -> Result<Option<PartitionId>, LoadError> {
     let Some((_, timer)) = load_row(txn, topic, schedule).await? else { return Ok(None) };
@@ -99,7 +100,7 @@ pub async fn reschedule(
     let Some(held) = txn.get(&held_key).await? else { return Ok(None) };
     let value = EventValue { timestamp_ms: Some(due_ms), ..EventValue::decode(held)? };
     txn.delete(held_key);
-    put_timer(txn, timer.id, due_ms, entry, &value);
+    put_timer(txn, timer.id, due_ms.max(now_ms), entry, &value);
     Ok(Some(timer.id))
 }
 
@@ -117,7 +118,8 @@ pub async fn next_due(txn: &mut impl Txn, id: PartitionId) -> Result<Option<i64>
 }
 
 /// Writes a timer entry and, if it has a schedule's name, the row that names it. What waited under the name must have
-/// been [`cancel`]led in this transaction.
+/// been [`cancel`]led in this transaction. The due time must not be before the transaction began: relays look no
+/// further back than that.
 pub(crate) fn put_timer(txn: &mut impl Txn, id: PartitionId, due_ms: i64, entry: Uuid, value: &EventValue) {
     if let Some(schedule) = &value.schedule {
         let key = ScheduleKey { topic: id.topic, schedule: schedule.clone() };

@@ -37,11 +37,11 @@ async fn rescheduling_moves_the_entry_and_its_timestamp() {
     for due_ms in [NOW_MS + 99, NOW_MS - 99] {
         commit(&store, async |_, txn| {
             let entry = EntryIds::new(&*txn, 7).next_id();
-            assert_eq!(reschedule(txn, TOPIC, "a", due_ms, entry).await, Ok(Some(partition(0))));
+            assert_eq!(reschedule(txn, TOPIC, "a", due_ms, NOW_MS, entry).await, Ok(Some(partition(0))));
         })
         .await;
         let (key, row) = rows(&store, TimerKey::range(partition(0))).await.remove(0);
-        assert_eq!(TimerKey::decode(&key).expect("a key").due_ms, due_ms);
+        assert_eq!(TimerKey::decode(&key).expect("a key").due_ms, due_ms.max(NOW_MS));
         let value = EventValue::decode(row).expect("an event");
         assert_eq!(value.timestamp_ms, Some(due_ms));
         assert_eq!(value.value.as_deref(), Some(b"a".as_slice()));
@@ -59,7 +59,9 @@ async fn a_topics_schedules_are_listed_by_name_page_by_page() {
     for limit in 1..=7 {
         let mut found = Vec::new();
         let mut after = None;
+        let mut pages = 0;
         loop {
+            pages += 1;
             let page = list(&mut txn, TOPIC, after.as_deref(), limit).await.expect("readable");
             assert!(page.schedules.len() <= limit);
             found.extend(page.schedules.into_iter().map(|scheduled| scheduled.schedule));
@@ -69,6 +71,7 @@ async fn a_topics_schedules_are_listed_by_name_page_by_page() {
             }
         }
         assert_eq!(found, names, "pages of {limit}");
+        assert_eq!(pages, names.len().div_ceil(limit), "none is empty");
     }
     let long = format!("a{}", "z".repeat(5_000));
     let page = list(&mut txn, TOPIC, Some(&long), 10).await.expect("readable");

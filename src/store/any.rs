@@ -42,6 +42,10 @@ macro_rules! backends {
             fn now_ms(&self) -> i64 {
                 match self { $(Self::$name(store) => store.now_ms(),)* }
             }
+
+            fn oldest_open_ms(&self) -> i64 {
+                match self { $(Self::$name(store) => store.oldest_open_ms(),)* }
+            }
         }
 
         impl Txn for AnyTxn {

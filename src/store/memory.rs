@@ -88,6 +88,11 @@ impl Store for MemoryStore {
     fn now_ms(&self) -> i64 {
         self.shared.clock.now_ms()
     }
+
+    fn oldest_open_ms(&self) -> i64 {
+        let oldest = self.shared.state().open.first().map(|version| version.unix_ms());
+        self.now_ms().min(oldest.unwrap_or(i64::MAX))
+    }
 }
 
 /// A transaction of a [`MemoryStore`].

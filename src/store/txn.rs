@@ -4,7 +4,9 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use crate::{CommitError, CommitToken, Direction, KeyRange, ReadError, ScanLimit, Version};
+use crate::{
+    CommitError, CommitToken, Direction, KeyRange, ReadError, ScanLimit, TransactionLimits, Version,
+};
 
 /// An ordered transactional map. Clones are handles on the same map.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -25,6 +27,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// What is *now* for deciding what is due: the wall clock (embedded) or the oracle's time plus monotonic elapsed
     /// time (TiKV), in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
+
+    /// A time by [`now_ms`](Store::now_ms) before which no open transaction began: whatever is committed and was not
+    /// visible when this was called belongs to a transaction that began then or later. By this a reader that has gone
+    /// through a range in order of time knows how far back it need not look again.
+    ///
+    /// Unless a backend knows better, as long ago as a transaction that writes may live.
+    fn oldest_open_ms(&self) -> i64 {
+        self.now_ms().saturating_sub_unsigned(TransactionLimits::default().max_ms)
+    }
 }
 
 /// One transaction: a snapshot, and writes that are kept back until [`commit`](Txn::commit). Dropping it rolls back.

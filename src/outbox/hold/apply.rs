@@ -20,7 +20,8 @@ pub struct Applied {
 /// answered as the first time.
 ///
 /// The same `entry_ids` serve all plans of one transaction, so that records that are due in one millisecond enter the
-/// log in the order in which they came.
+/// log in the order in which they came. `now_ms` is the store's time, read after the transaction began: what came due
+/// since it was planned enters the log at the relay's next turn.
 ///
 /// # Errors
 /// [`AppendError::Sequence`] leaves the transaction as it was; [`AppendError::Log`] ends it.
@@ -29,6 +30,7 @@ pub async fn apply(
     appender: &mut Appender,
     entry_ids: &mut EntryIds,
     plan: &Plan,
+    now_ms: i64,
 ) -> Result<Applied, AppendError> {
     let (whole, rest, operations) = match plan {
         Plan::AsItCame(batch) => {
@@ -42,7 +44,7 @@ pub async fn apply(
     if !appended.repeated {
         let id = appender.id();
         for operation in operations {
-            let changed = carry_out(txn, id, entry_ids, operation).await;
+            let changed = carry_out(txn, id, entry_ids, operation, now_ms).await;
             touched.extend(changed.map_err(|error| error.into_log_error(id))?);
         }
         touched.sort_unstable();
@@ -57,6 +59,7 @@ async fn carry_out(
     id: PartitionId,
     entry_ids: &mut EntryIds,
     operation: &Operation,
+    now_ms: i64,
 ) -> Result<Vec<PartitionId>, LoadError> {
     let (schedule, held) = match operation {
         Operation::Hold { due_ms, value } => (value.schedule.as_deref(), Some((*due_ms, value))),
@@ -67,7 +70,7 @@ async fn carry_out(
         touched.extend(schedule::cancel(txn, id.topic, schedule).await?);
     }
     if let Some((due_ms, value)) = held {
-        schedule::put_timer(txn, id, due_ms, entry_ids.next_id(), value);
+        schedule::put_timer(txn, id, due_ms.max(now_ms), entry_ids.next_id(), value);
         touched.push(id);
     }
     Ok(touched)

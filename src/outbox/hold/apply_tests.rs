@@ -28,7 +28,7 @@ async fn produce_all<S: Store>(
     for batch in batches {
         let now_ms = store.now_ms();
         let plan = plan(admit(batch, now_ms), &HoldRules::default(), now_ms).expect("a good batch");
-        answers.push(apply(&mut txn, &mut appender, &mut entry_ids, &plan).await);
+        answers.push(apply(&mut txn, &mut appender, &mut entry_ids, &plan, now_ms).await);
     }
     let _appends = appender.finish(&mut txn);
     txn.commit().await.expect("nobody else writes");

@@ -1,7 +1,5 @@
 //! What becomes of each record of a batch. Pure.
 
-use std::collections::BTreeMap;
-
 use tidegate_format::{EventValue, check_schedule_id};
 use tidegate_log::{AdmittedBatch, BatchRejection};
 use tidegate_protocol::batch::{BatchBuilder, BatchOptions, NO_TIMESTAMP, Record, Records, records};
@@ -19,7 +17,7 @@ pub enum Plan {
         whole: AdmittedBatch,
         /// What of it is appended now, in order and without producer fields; none if nothing is.
         rest: Option<AdmittedBatch>,
-        /// What else is done, in order; at most one operation for each schedule.
+        /// What else is done, in order.
         operations: Vec<Operation>,
     },
 }
@@ -60,7 +58,7 @@ pub fn plan(batch: AdmittedBatch, rules: &HoldRules, now_ms: i64) -> Result<Plan
 /// Takes a batch apart whose records were all looked at.
 fn split(whole: AdmittedBatch, records: Records, now_ms: i64) -> Result<Plan, HoldRejection> {
     let mut rest = BatchBuilder::new();
-    let mut operations = Operations::default();
+    let mut operations = Vec::new();
     for (index, record) in records.enumerate() {
         let record = record.map_err(BatchRejection::from)?;
         let schedule = schedule_of(&record, index)?;
@@ -71,13 +69,13 @@ fn split(whole: AdmittedBatch, records: Records, now_ms: i64) -> Result<Plan, Ho
                 .map_err(BatchRejection::from)?;
         }
         match (held, schedule) {
-            (true, schedule) => operations.hold(record, schedule),
-            (false, Some(schedule)) => operations.clear(schedule),
+            (true, schedule) => operations.push(hold(record, schedule)),
+            (false, Some(schedule)) => operations.push(Operation::Clear { schedule }),
             (false, None) => {}
         }
     }
     let rest = if rest.is_empty() { None } else { Some(rebuild(rest, &whole)?) };
-    Ok(Plan::Held { whole, rest, operations: operations.in_order() })
+    Ok(Plan::Held { whole, rest, operations })
 }
 
 /// The batch of the records that are appended now, in the codec of the batch that they came in.
@@ -107,43 +105,15 @@ fn check_timestamp(record: &Record, rules: &HoldRules, now_ms: i64) -> Result<()
     Err(BatchRejection::TimestampOutOfRange { timestamp_ms, earliest_ms, latest_ms })
 }
 
-/// The operations of a batch so far, of which a later one on the same schedule takes an earlier one's place.
-#[derive(Default)]
-struct Operations {
-    all: Vec<Option<Operation>>,
-    by_schedule: BTreeMap<String, usize>,
-}
-
-impl Operations {
-    fn hold(&mut self, record: Record, schedule: Option<String>) {
-        if let Some(schedule) = &schedule {
-            self.supersede(schedule);
-        }
-        let value = EventValue {
-            schedule,
-            timestamp_ms: Some(record.timestamp_ms),
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
-        };
-        self.all.push(Some(Operation::Hold { due_ms: record.timestamp_ms, value }));
-    }
-
-    fn clear(&mut self, schedule: String) {
-        self.supersede(&schedule);
-        self.all.push(Some(Operation::Clear { schedule }));
-    }
-
-    /// Drops the earlier operation on a schedule; the next one is to be pushed.
-    fn supersede(&mut self, schedule: &str) {
-        if let Some(earlier) = self.by_schedule.insert(schedule.to_owned(), self.all.len()) {
-            self.all[earlier] = None;
-        }
-    }
-
-    fn in_order(self) -> Vec<Operation> {
-        self.all.into_iter().flatten().collect()
-    }
+fn hold(record: Record, schedule: Option<String>) -> Operation {
+    let value = EventValue {
+        schedule,
+        timestamp_ms: Some(record.timestamp_ms),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    };
+    Operation::Hold { due_ms: record.timestamp_ms, value }
 }
 
 #[cfg(test)]

@@ -50,6 +50,16 @@ fn what_a_scheduled_topic_does_not_take_is_refused_with_its_reason() {
 }
 
 #[test]
+fn of_several_schedule_ids_of_one_record_the_last_one_counts() {
+    let record = named(named(record("v", NOW_MS + 10), "first"), "last");
+    let planned = plan(admit(&plain(vec![record]), NOW_MS), &HoldRules::default(), NOW_MS);
+    let Ok(Plan::Held { operations, .. }) = planned else { panic!("held: {planned:?}") };
+    let [Operation::Hold { value, .. }] = operations.as_slice() else { panic!("one record: {operations:?}") };
+    assert_eq!(value.schedule.as_deref(), Some("last"));
+    assert_eq!(value.headers.len(), 2, "it stays as it was");
+}
+
+#[test]
 fn a_header_that_hides_a_future_timestamp_does_not_smuggle_a_record_into_the_log() {
     let mut bytes = plain(vec![record("v", NOW_MS + 10)]).to_vec();
     bytes[35..43].copy_from_slice(&NOW_MS.to_be_bytes());

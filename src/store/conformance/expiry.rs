@@ -83,3 +83,22 @@ pub async fn time_counts_from_the_begin<B: Backend>(backend: B) {
     assert_eq!(txn.commit().await, Err(CommitError::Expired { max_ms: backend.limits().max_ms }));
     assert_eq!(now(store, "k").await, None);
 }
+
+/// So that a reader in order of time knows how far back nothing new will come; and that time goes on.
+pub async fn no_open_transaction_began_before_the_oldest_open_time<B: Backend>(backend: B) {
+    let store = backend.store();
+    put(store, "k", "1").await;
+    assert!(store.oldest_open_ms() <= store.now_ms());
+    let began_ms = store.now_ms();
+    let mut open = begin(store).await;
+    open.put(text("late"), text("1"));
+    for _ in 0..3 {
+        backend.clock().advance(max_ms(&backend) / 3);
+        put(store, "k", "2").await;
+        assert!(store.oldest_open_ms() <= began_ms);
+    }
+    commit(open).await;
+    backend.clock().advance(max_ms(&backend) + 1);
+    put(store, "k", "3").await;
+    assert!(store.oldest_open_ms() > began_ms);
+}

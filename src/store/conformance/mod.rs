@@ -151,6 +151,7 @@ macro_rules! conformance_tests {
                 a_guarding_transaction_past_its_time_fails,
                 a_reading_transaction_does_not_fail_at_commit,
                 time_counts_from_the_begin,
+                no_open_transaction_began_before_the_oldest_open_time,
             }
             delete_range {
                 every_key_of_the_range_goes_and_no_other,

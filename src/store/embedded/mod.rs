@@ -262,6 +262,11 @@ impl Store for EmbeddedStore {
     fn now_ms(&self) -> i64 {
         self.handle.shared.clock.now_ms()
     }
+
+    /// The version of a snapshot is that of the last commit before it, which was not later than it began.
+    fn oldest_open_ms(&self) -> i64 {
+        self.now_ms().min(self.handle.shared.views.oldest_open().unix_ms())
+    }
 }
 
 fn not_applied(error: ReadError) -> CommitError {

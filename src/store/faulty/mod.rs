@@ -125,6 +125,10 @@ impl<S: Store> Store for FaultyStore<S> {
     fn now_ms(&self) -> i64 {
         self.inner.now_ms()
     }
+
+    fn oldest_open_ms(&self) -> i64 {
+        self.inner.oldest_open_ms()
+    }
 }
 
 /// A transaction of a [`FaultyStore`].

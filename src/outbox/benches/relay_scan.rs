@@ -1,0 +1,111 @@
+//! What a relay turn costs after many entries went through one partition: flat is the promise.
+//!
+//! `cargo bench -p tidegate-outbox` sends a million entries through the outbox and a million through the timer of one
+//! partition on the embedded store, in a temporary directory, and prints for each hundred thousand what a turn that
+//! moves 1,000 entries took, what one took that finds nothing, and what a sweep from the start took.
+
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_format::{BrokerId, PartitionId, PartitionIndex, TopicId};
+use tidegate_log::{Ownership, take_ownership};
+use tidegate_outbox::relay::{Relay, RelayLimits, RelaySettings};
+use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
+use tidegate_store::{EmbeddedOptions, EmbeddedStore, Store, SystemClock, Txn};
+use uuid::Uuid;
+
+const STEPS: usize = 10;
+const PER_TRANSACTION: usize = 1_000;
+const VALUE_BYTES: usize = 100;
+/// How far ahead timer entries are due, and the relay's clock is set to move them.
+const AHEAD_MS: i64 = 60_000;
+const IDLE_TURNS: u32 = 100;
+
+struct Bench {
+    store: EmbeddedStore,
+    ownership: Ownership,
+    relay: Relay,
+    settings: RelaySettings,
+}
+
+impl Bench {
+    async fn publish(&self, due_ahead_ms: Option<i64>) {
+        let settings = PublishSettings::default();
+        let now_ms = self.store.now_ms();
+        let mut txn = self.store.begin().await.expect("a snapshot");
+        let mut publisher = Publisher::new(&txn, &settings, now_ms, Uuid::new_v4());
+        for n in 0..PER_TRANSACTION {
+            let event = Event {
+                id: n.to_string(),
+                event_type: "bench".to_owned(),
+                source: "/bench".to_owned(),
+                time_ms: now_ms,
+                key: Some(Bytes::from(n.to_string())),
+                value: Some(Bytes::from(vec![b'x'; VALUE_BYTES])),
+                due_ms: due_ahead_ms.map(|ahead_ms| now_ms + ahead_ms),
+                ..Event::default()
+            };
+            publisher.publish(&mut txn, &event).await.expect("published");
+        }
+        txn.commit().await.expect("committed");
+    }
+
+    /// One turn: how many entries it moved, and how long it took.
+    async fn turn(&mut self, ahead_ms: i64) -> (usize, Duration) {
+        let now_ms = self.store.now_ms() + ahead_ms;
+        let began = Instant::now();
+        let turn = self.relay.turn(&self.store, &self.ownership, now_ms, &self.settings).await;
+        (turn.expect("the store answers").records, began.elapsed())
+    }
+
+    async fn run(&mut self, name: &str, due_ahead_ms: Option<i64>, transactions: usize) {
+        println!("\n{name}: entries through | moving 1,000: p50, max ms | finding none: us | sweeping: us");
+        for step in 1..=STEPS {
+            let mut moving = Vec::with_capacity(transactions);
+            for _ in 0..transactions {
+                self.publish(due_ahead_ms).await;
+                let (records, took) = self.turn(2 * AHEAD_MS).await;
+                assert_eq!(records, PER_TRANSACTION);
+                moving.push(took);
+            }
+            moving.sort_unstable();
+            let mut idle = Duration::ZERO;
+            for _ in 0..IDLE_TURNS {
+                idle += self.turn(2 * AHEAD_MS).await.1;
+            }
+            self.relay.sweep();
+            let (_, sweeping) = self.turn(2 * AHEAD_MS).await;
+            println!(
+                "{:>9} | {:>6.2} {:>6.2} | {:>6} | {:>6}",
+                step * transactions * PER_TRANSACTION,
+                moving[moving.len() / 2].as_secs_f64() * 1e3,
+                moving[moving.len() - 1].as_secs_f64() * 1e3,
+                (idle / IDLE_TURNS).as_micros(),
+                sweeping.as_micros(),
+            );
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() {
+    // As part of a test run it only shows that it works.
+    let transactions = if std::env::args().any(|arg| arg == "--bench") { 100 } else { 1 };
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = EmbeddedOptions::new(Arc::new(SystemClock));
+    let store = EmbeddedStore::open(directory.path(), options).expect("a store");
+    let topic = TopicId(Uuid::from_u128(1));
+    let mut txn = store.begin().await.expect("a snapshot");
+    ensure_topic(&mut txn, "bench", &TopicDefaults::default(), topic).await.expect("a topic");
+    txn.commit().await.expect("committed");
+    let id = PartitionId { topic, partition: PartitionIndex(0) };
+    let (ownership, _) = take_ownership(&store, id, BrokerId(1)).await.expect("taken");
+    let limits = RelayLimits { records_max: PER_TRANSACTION, ..RelayLimits::default() };
+    let settings = RelaySettings { limits, ..RelaySettings::default() };
+    let mut bench = Bench { store, ownership, relay: Relay::new(id), settings };
+    bench.run("outbox", None, transactions).await;
+    bench.run("timer", Some(AHEAD_MS), transactions).await;
+}
