@@ -14,6 +14,7 @@ pub mod log_reader;
 pub mod member;
 pub mod producer;
 pub mod program;
+pub mod prometheus;
 pub mod refusals;
 pub mod schedule_book;
 pub mod scheduled_topic;
