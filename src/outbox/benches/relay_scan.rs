@@ -1,8 +1,9 @@
 //! What a relay turn costs after many entries went through one partition: flat is the promise.
 //!
-//! `cargo bench -p tidegate-outbox` sends a million entries through the outbox and a million through the timer of one
-//! partition on the embedded store, in a temporary directory, and prints for each hundred thousand what a turn that
-//! moves 1,000 entries took, what one took that finds nothing, and what a sweep from the start took.
+//! `cargo bench -p tidegate-outbox` sends a million entries through the outbox, a million through the timer, and a
+//! million through the timer while another million waits there, of one partition on the embedded store in a temporary
+//! directory. For each hundred thousand it prints what a turn took that moves 1,000 entries, one that finds nothing, and
+//! one that reads from the start. The store's clock is set: 20,000 entries a second come due.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -14,18 +15,20 @@ use tidegate_format::{BrokerId, PartitionId, PartitionIndex, TopicId};
 use tidegate_log::{Ownership, take_ownership};
 use tidegate_outbox::relay::{Relay, RelayLimits, RelaySettings};
 use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
-use tidegate_store::{EmbeddedOptions, EmbeddedStore, Store, SystemClock, Txn};
+use tidegate_store::{EmbeddedOptions, EmbeddedStore, ManualClock, Store, Txn};
 use uuid::Uuid;
 
 const STEPS: usize = 10;
 const PER_TRANSACTION: usize = 1_000;
 const VALUE_BYTES: usize = 100;
-/// How far ahead timer entries are due, and the relay's clock is set to move them.
-const AHEAD_MS: i64 = 60_000;
+/// How far ahead timer entries are due, and how long it is from one transaction to the next.
+const AHEAD_MS: i64 = 50;
+const A_DAY_MS: i64 = 86_400_000;
 const IDLE_TURNS: u32 = 100;
 
 struct Bench {
     store: EmbeddedStore,
+    clock: ManualClock,
     ownership: Ownership,
     relay: Relay,
     settings: RelaySettings,
@@ -54,8 +57,8 @@ impl Bench {
     }
 
     /// One turn: how many entries it moved, and how long it took.
-    async fn turn(&mut self, ahead_ms: i64) -> (usize, Duration) {
-        let now_ms = self.store.now_ms() + ahead_ms;
+    async fn turn(&mut self) -> (usize, Duration) {
+        let now_ms = self.store.now_ms();
         let began = Instant::now();
         let turn = self.relay.turn(&self.store, &self.ownership, now_ms, &self.settings).await;
         (turn.expect("the store answers").records, began.elapsed())
@@ -67,17 +70,18 @@ impl Bench {
             let mut moving = Vec::with_capacity(transactions);
             for _ in 0..transactions {
                 self.publish(due_ahead_ms).await;
-                let (records, took) = self.turn(2 * AHEAD_MS).await;
+                self.clock.advance(AHEAD_MS);
+                let (records, took) = self.turn().await;
                 assert_eq!(records, PER_TRANSACTION);
                 moving.push(took);
             }
             moving.sort_unstable();
             let mut idle = Duration::ZERO;
             for _ in 0..IDLE_TURNS {
-                idle += self.turn(2 * AHEAD_MS).await.1;
+                idle += self.turn().await.1;
             }
             self.relay.sweep();
-            let (_, sweeping) = self.turn(2 * AHEAD_MS).await;
+            let (_, sweeping) = self.turn().await;
             println!(
                 "{:>9} | {:>6.2} {:>6.2} | {:>6} | {:>6}",
                 step * transactions * PER_TRANSACTION,
@@ -95,7 +99,8 @@ async fn main() {
     // As part of a test run it only shows that it works.
     let transactions = if std::env::args().any(|arg| arg == "--bench") { 100 } else { 1 };
     let directory = tempfile::tempdir().expect("a directory");
-    let options = EmbeddedOptions::new(Arc::new(SystemClock));
+    let clock = ManualClock::at(1_700_000_000_000);
+    let options = EmbeddedOptions::new(Arc::new(clock.clone()));
     let store = EmbeddedStore::open(directory.path(), options).expect("a store");
     let topic = TopicId(Uuid::from_u128(1));
     let mut txn = store.begin().await.expect("a snapshot");
@@ -105,7 +110,11 @@ async fn main() {
     let (ownership, _) = take_ownership(&store, id, BrokerId(1)).await.expect("taken");
     let limits = RelayLimits { records_max: PER_TRANSACTION, ..RelayLimits::default() };
     let settings = RelaySettings { limits, ..RelaySettings::default() };
-    let mut bench = Bench { store, ownership, relay: Relay::new(id), settings };
+    let mut bench = Bench { store, clock, ownership, relay: Relay::new(id), settings };
     bench.run("outbox", None, transactions).await;
     bench.run("timer", Some(AHEAD_MS), transactions).await;
+    for _ in 0..STEPS * transactions {
+        bench.publish(Some(A_DAY_MS)).await;
+    }
+    bench.run("timer, with as many pending", Some(AHEAD_MS), transactions).await;
 }
