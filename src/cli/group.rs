@@ -136,24 +136,32 @@ impl Row for OffsetRow {
     }
 }
 
+/// What a group has to do with a partition.
+#[derive(Default)]
+struct Read {
+    committed_offset: Option<i64>,
+    /// The member that reads it, and its host.
+    reader: Option<(String, String)>,
+}
+
 async fn describe(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Result<()> {
     let described = admin.describe_group(group).await?;
     let committed = admin.list_group_offsets(group).await?;
     if described.state == "Dead" && committed.is_empty() {
         anyhow::bail!("there is no group `{group}`");
     }
-    let mut partitions: BTreeMap<TopicPartition, (Option<i64>, Option<(String, String)>)> = BTreeMap::new();
+    let mut partitions: BTreeMap<TopicPartition, Read> = BTreeMap::new();
     for offset in committed {
-        partitions.entry(offset.partition).or_default().0 = Some(offset.offset);
+        partitions.entry(offset.partition).or_default().committed_offset = Some(offset.offset);
     }
     for member in &described.members {
         for partition in &member.assignment {
             let reader = (member.member_id.clone(), member.client_host.clone());
-            partitions.entry(partition.clone()).or_default().1 = Some(reader);
+            partitions.entry(partition.clone()).or_default().reader = Some(reader);
         }
     }
     let mut rows = Vec::with_capacity(partitions.len());
-    for (partition, (committed_offset, reader)) in partitions {
+    for (partition, Read { committed_offset, reader }) in partitions {
         let log_end_offset = admin.list_offset(&partition, OffsetSpec::Latest).await?.unwrap_or(0);
         let (member_id, client_host) = reader.unzip();
         rows.push(OffsetRow {

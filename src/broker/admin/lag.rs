@@ -114,7 +114,7 @@ where
         }
         match page.last() {
             Some((last, _)) if page.len() == PAGE && !shown.truncated => {
-                range.start = KeyRange::successor(last)
+                range.start = KeyRange::successor(last);
             }
             _ => break,
         }

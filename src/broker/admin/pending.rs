@@ -37,7 +37,7 @@ impl PendingCounts {
             let began = Instant::now();
             self.count(txn, ids, COUNT_MAX).await?;
             self.next_count = Some(Instant::now() + began.elapsed().saturating_mul(COUNT_AGAIN_AFTER));
-            return Ok(ids.iter().map(|id| self.counted[id].clone()).collect());
+            return Ok(ids.iter().map(|id| self.counted[id]).collect());
         }
         let mut loaded = Vec::with_capacity(ids.len());
         for id in ids {

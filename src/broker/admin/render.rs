@@ -91,6 +91,9 @@ pub(crate) fn waiting(text: &mut Exposition, rows: &[PartitionFigures], now_ms: 
     each(&names::NEXT_DUE, &|pending| pending.oldest_due_ms.map(|due_ms| signed_float(due_ms) / 1000.0));
 }
 
+/// A family of figures of lags: its name, the label that names the group, and the figure.
+type LagFamily = (Family, &'static str, fn(&PartitionLag) -> f64);
+
 /// Groups and how far they are behind.
 pub(crate) fn groups(text: &mut Exposition, groups: &[GroupFigures], lags: &[PartitionLag]) {
     for (family, label) in [(names::GROUP_MEMBERS, "group"), (names::KAFKA_GROUP_MEMBERS, "consumergroup")] {
@@ -107,7 +110,7 @@ pub(crate) fn groups(text: &mut Exposition, groups: &[GroupFigures], lags: &[Par
     for row in groups {
         text.sample(&[("group", &row.group), ("state", state_name(row.state))], 1.0);
     }
-    let families: [(Family, &str, fn(&PartitionLag) -> f64); 5] = [
+    let families: [LagFamily; 5] = [
         (names::GROUP_LAG_RECORDS, "group", |lag| signed_float(lag.records)),
         (names::GROUP_LAG_SECONDS, "group", |lag| lag.seconds),
         (names::GROUP_COMMITTED_OFFSET, "group", |lag| signed_float(lag.committed.0)),

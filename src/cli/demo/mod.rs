@@ -167,7 +167,8 @@ async fn play(
     view.abort();
     arrived?;
     readers.stop().await?;
-    view::summary(&lock(&ledger), &view::lags(&admin).await?);
+    let lags = view::lags(&admin).await?;
+    view::summary(&lock(&ledger), &lags);
     show_query(&db).await?;
     let verdict = lock(&ledger).verdict();
     view::print_verdict(&verdict);

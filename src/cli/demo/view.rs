@@ -29,9 +29,9 @@ pub(super) async fn show(ledger: SharedLedger, admin: Admin, flights: usize) {
 fn print(line: &str, terminal: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if terminal {
-        write!(out, "\r\x1b[2K{line}")?
+        write!(out, "\r\x1b[2K{line}")?;
     } else {
-        writeln!(out, "{line}")?
+        writeln!(out, "{line}")?;
     }
     out.flush()
 }
