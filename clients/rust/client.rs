@@ -107,9 +107,21 @@ impl Client {
 
     /// Asks for the brokers and for these topics, besides those known already, and keeps the answer.
     ///
+    /// Topics that are not there may be created by that: see
+    /// [`allow_auto_create_topics`](ClientOptions::allow_auto_create_topics).
+    ///
     /// # Errors
     /// As a call to any broker. A topic's own error is in its [`Topic`].
     pub async fn refresh(&self, topics: &[String]) -> Result<Arc<Metadata>, Error> {
+        self.refresh_or(topics, true).await
+    }
+
+    /// [`Client::refresh`] that creates nothing: for topics that were there, and may have been deleted.
+    pub(crate) async fn look_again(&self, topics: &[String]) -> Result<Arc<Metadata>, Error> {
+        self.refresh_or(topics, false).await
+    }
+
+    async fn refresh_or(&self, topics: &[String], create: bool) -> Result<Arc<Metadata>, Error> {
         let asked = Instant::now();
         let _one_at_a_time = self.inner.refreshing.lock().await;
         let known = self.metadata();
@@ -118,8 +130,8 @@ impl Client {
         if known.fetched.is_some_and(|fetched| fetched > asked) && unknown.is_empty() {
             return Ok(known);
         }
-        // A topic that was known and is gone is not to come back because it was asked for: creating is for new names.
-        let create = !unknown.is_empty();
+        // Creating is for names that were asked for now, not for what was known and is gone.
+        let create = create && !unknown.is_empty();
         let names = known.topics.keys().filter(|name| is_known(name)).chain(unknown);
         let wanted: Vec<MetadataRequestTopic> =
             names.map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect();

@@ -91,7 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn refresh(shared: Arc<Shared>) -> Done {
     let topics: Vec<String> =
         shared.partitions().assignment().into_iter().map(|partition| partition.topic).collect();
-    if let Err(error) = shared.client.refresh(&topics).await {
+    if let Err(error) = shared.client.look_again(&topics).await {
         tracing::debug!(%error, "metadata could not be refreshed");
     }
     // Not in a tight loop: a leader that is not there now is not there at once.

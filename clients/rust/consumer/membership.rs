@@ -279,7 +279,7 @@ async fn watch_topics(shared: &Shared) {
         metadata
     } else {
         let topics: Vec<String> = dealt_out.keys().cloned().collect();
-        match shared.client.refresh(&topics).await {
+        match shared.client.look_again(&topics).await {
             Ok(metadata) => metadata,
             Err(_) => return,
         }

@@ -28,7 +28,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut first: Option<Instant> = None;
     let mut last = Instant::now();
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(3), consumer.recv()).await;
+        // Joining may take as long as the brokers wait for others to join.
+        let patience = Duration::from_secs(if first.is_some() { 3 } else { 15 });
+        let next = tokio::time::timeout(patience, consumer.recv()).await;
         if consumer.assignment() != assignment {
             assignment = consumer.assignment();
             let names: Vec<String> = assignment.iter().map(ToString::to_string).collect();

@@ -100,7 +100,7 @@ fn give_up(shared: &Shared, error: &Error) {
 }
 
 async fn refresh(shared: Arc<Shared>, topics: Vec<String>) {
-    if let Err(error) = shared.client.refresh(&topics).await {
+    if let Err(error) = shared.client.look_again(&topics).await {
         tracing::debug!(%error, "metadata could not be refreshed");
         sleep(shared.client.backoff_delay(1)).await;
     }
