@@ -218,7 +218,7 @@ impl Committer {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {
                     if let Err(error) = self.sync() {
-                        self.shared.close(format!("syncing the journal failed: {error}"));
+                        self.shared.close(&format!("syncing the journal failed: {error}"));
                     }
                 }
             }
@@ -293,7 +293,7 @@ impl Committer {
                 }
             }
             Err(AppendError::Failed(error)) => {
-                self.shared.close(format!("writing the journal failed: {error}"));
+                self.shared.close(&format!("writing the journal failed: {error}"));
                 for (submission, version) in self.accepted.drain(..) {
                     submission.unknown(version);
                 }
@@ -356,7 +356,7 @@ impl Committer {
         }
         // What the tree will cover must not be lost behind it.
         if let Err(error) = self.sync() {
-            return self.shared.close(format!("syncing the journal failed: {error}"));
+            return self.shared.close(&format!("syncing the journal failed: {error}"));
         }
         let covered = Covered {
             position: self.journal.position(),

@@ -84,7 +84,7 @@ impl Maintenance {
         let flushed = flushed.and_then(|live| Ok((live, self.tree.reader()?)));
         let (live, reader) = match flushed {
             Ok(flushed) => flushed,
-            Err(error) => return self.shared.close(format!("writing the tree failed: {error}")),
+            Err(error) => return self.shared.close(&format!("writing the tree failed: {error}")),
         };
         self.live = live;
         self.covered = request.covered;

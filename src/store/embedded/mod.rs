@@ -45,7 +45,7 @@ use self::journal::{
 use self::maintenance::Maintenance;
 use self::overlay::Overlay;
 use self::shared::Shared;
-use self::tree::{LiveBytes, Tree};
+use self::tree::{LiveBytes, OpenedTree, Tree};
 use self::view::{View, Views};
 use crate::{CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
 
@@ -92,16 +92,16 @@ impl EmbeddedStore {
         lock: Option<DirectoryLock>,
         options: EmbeddedOptions,
     ) -> Result<Self, OpenError> {
+        options.check()?;
         let store = directory::identify(&*files)?;
-        let (tree, is_new) = Tree::open(&*files, options.tree_cache_bytes).map_err(tree_error)?;
-        let covered = tree.covered().map_err(tree_error)?;
-        let live = tree.live_bytes().map_err(tree_error)?;
+        let opened = Tree::open(&*files, options.tree_cache_bytes, options.check_tree);
+        let OpenedTree { tree, is_new, covered, live, reader } = opened.map_err(tree_error)?;
         let mut segments = open_segments(&*files).map_err(|error| io_error("the journal", error))?;
         check_segments(&segments, &live, is_new)?;
         let recovered = recover(&files, store, &mut segments, covered, &options)?;
         let view = View {
             overlays: vec![recovered.overlay.clone()],
-            tree: Arc::new(tree.reader().map_err(tree_error)?),
+            tree: Arc::new(reader),
             segments: Arc::new(segments),
         };
         let (committer_sender, messages) = mpsc::channel();
@@ -123,7 +123,7 @@ impl EmbeddedStore {
     /// Returns with the reason when the store closes because it cannot go on: a failed write or sync. All calls fail
     /// from then on; the process should say why and end, and can open the store again.
     pub async fn closed(&self) -> String {
-        self.handle.shared.closed().await
+        self.handle.shared.failed().await
     }
 
     /// Commits what was handed over, closes the store, and gives the directory free. Calls fail from then on.
@@ -132,7 +132,7 @@ impl EmbeddedStore {
         // It only fails if closing panics, and then there is nothing left to do.
         let _ = tokio::task::spawn_blocking(move || {
             handle.end_threads();
-            handle.shared.close("the store was shut down".to_owned());
+            handle.shared.close_in_order();
         })
         .await;
     }
@@ -215,7 +215,7 @@ fn spawn(
     impl Drop for ClosesOnPanic {
         fn drop(&mut self) {
             if thread::panicking() {
-                self.0.close(format!("the thread {} panicked", self.1));
+                self.0.close(&format!("the thread {} panicked", self.1));
             }
         }
     }

@@ -7,6 +7,11 @@ use std::sync::Arc;
 
 use crate::{Clock, TransactionLimits};
 
+/// The smallest segment.
+const SEGMENT_MIN_BYTES: u64 = 4 << 10;
+/// The largest `transaction.max.bytes`: a group counts its bytes with 32 bits.
+const TRANSACTION_MAX_BYTES: u64 = 1 << 30;
+
 /// When a commit is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncPolicy {
@@ -38,6 +43,9 @@ pub struct EmbeddedOptions {
     pub reserve_bytes: u64,
     /// How much memory the tree may use to cache (`store.tree.cache.bytes`), beside the page cache of the machine.
     pub tree_cache_bytes: usize,
+    /// Whether opening verifies every page of the tree (`store.check.tree`), which takes as long as reading the file.
+    /// Without it a damaged value is still noticed when it is read, but a damaged key can hide its entry.
+    pub check_tree: bool,
 }
 
 impl EmbeddedOptions {
@@ -53,7 +61,26 @@ impl EmbeddedOptions {
             segment_bytes: 128 << 20,
             reserve_bytes: 256 << 20,
             tree_cache_bytes: 8 << 20,
+            check_tree: false,
         }
+    }
+}
+
+impl EmbeddedOptions {
+    /// Refuses what the journal's frames have no room for, and sizes of nothing.
+    pub(super) fn check(&self) -> Result<(), OpenError> {
+        let is_at_least = |setting, actual: u64, least: u64| {
+            if actual >= least { Ok(()) } else { Err(OpenError::SettingTooSmall { setting, actual, least }) }
+        };
+        is_at_least("store.overlay.bytes", self.overlay_bytes as u64, 1)?;
+        is_at_least("store.journal.flush.bytes", self.journal_flush_bytes, 1)?;
+        is_at_least("store.segment.bytes", self.segment_bytes, SEGMENT_MIN_BYTES)?;
+        let actual = self.limits.max_bytes as u64;
+        if actual > TRANSACTION_MAX_BYTES {
+            let setting = "transaction.max.bytes";
+            return Err(OpenError::SettingTooLarge { setting, actual, most: TRANSACTION_MAX_BYTES });
+        }
+        Ok(())
     }
 }
 
@@ -67,6 +94,7 @@ impl fmt::Debug for EmbeddedOptions {
             .field("segment_bytes", &self.segment_bytes)
             .field("reserve_bytes", &self.reserve_bytes)
             .field("tree_cache_bytes", &self.tree_cache_bytes)
+            .field("check_tree", &self.check_tree)
             .finish_non_exhaustive()
     }
 }
@@ -81,6 +109,26 @@ pub enum OpenError {
         dir: PathBuf,
         /// Who has it, as far as it said: process id and time.
         holder: String,
+    },
+    /// A setting has no use.
+    #[error("{setting} is {actual}: it must be at least {least}")]
+    SettingTooSmall {
+        /// Its name.
+        setting: &'static str,
+        /// Its value.
+        actual: u64,
+        /// The smallest value.
+        least: u64,
+    },
+    /// A setting is more than the store can do.
+    #[error("{setting} is {actual}: it must be at most {most}")]
+    SettingTooLarge {
+        /// Its name.
+        setting: &'static str,
+        /// Its value.
+        actual: u64,
+        /// The largest value.
+        most: u64,
     },
     /// The directory was written by a later release.
     #[error(

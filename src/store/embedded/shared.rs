@@ -17,6 +17,14 @@ const QUEUE_MAX_BYTES: usize = 64 << 20;
 /// The least that a transaction takes of the queue, so that their number is bounded as well.
 const QUEUE_UNIT_BYTES: usize = 1 << 10;
 
+/// Why a store is closed.
+#[derive(Clone, Debug)]
+struct Closed {
+    reason: String,
+    /// Whether it could not go on, or else was asked to close.
+    is_failure: bool,
+}
+
 /// The shared part of a store.
 pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
@@ -27,7 +35,7 @@ pub(super) struct Shared {
     pub(super) committer: Sender<Message>,
     pub(super) queue: Arc<Semaphore>,
     is_closed: AtomicBool,
-    closed: watch::Sender<Option<String>>,
+    closed: watch::Sender<Option<Closed>>,
 }
 
 impl Shared {
@@ -56,23 +64,36 @@ impl Shared {
         u32::try_from(units).expect("the queue has few permits")
     }
 
-    /// Closes the store for good. The first reason counts.
-    pub(super) fn close(&self, reason: String) {
+    /// Closes the store for good because it cannot go on. The first reason counts.
+    pub(super) fn close(&self, reason: &str) {
+        if self.set_closed(Closed { reason: reason.to_owned(), is_failure: true }) {
+            tracing::error!(reason, "the store has closed");
+        }
+    }
+
+    /// Closes the store because it was asked to.
+    pub(super) fn close_in_order(&self) {
+        self.set_closed(Closed { reason: "the store was shut down".to_owned(), is_failure: false });
+    }
+
+    fn set_closed(&self, why: Closed) -> bool {
         self.closed.send_if_modified(|closed| {
             let is_first = closed.is_none();
             if is_first {
-                tracing::error!(%reason, "the store has closed");
-                *closed = Some(reason);
+                *closed = Some(why);
                 // Before anybody is told: who was told finds it closed.
                 self.is_closed.store(true, Ordering::Release);
             }
             is_first
-        });
+        })
     }
 
     /// Why the store has closed, if it has.
     pub(super) fn closed_reason(&self) -> Option<String> {
-        if self.is_closed.load(Ordering::Acquire) { self.closed.borrow().clone() } else { None }
+        if !self.is_closed.load(Ordering::Acquire) {
+            return None;
+        }
+        self.closed.borrow().as_ref().map(|closed| closed.reason.clone())
     }
 
     /// Refuses reads of a closed store.
@@ -80,11 +101,12 @@ impl Shared {
         self.closed_reason().map_or(Ok(()), |reason| Err(ReadError::Unavailable { reason }))
     }
 
-    /// Returns with the reason when the store closes.
-    pub(super) async fn closed(&self) -> String {
+    /// Returns with the reason when the store closes because it cannot go on.
+    pub(super) async fn failed(&self) -> String {
         let mut closed = self.closed.subscribe();
-        let reason = closed.wait_for(Option::is_some).await.expect("the sender lives as long as this");
-        reason.clone().expect("it was waited for")
+        let is_failure = |closed: &Option<Closed>| closed.as_ref().is_some_and(|closed| closed.is_failure);
+        let failed = closed.wait_for(is_failure).await.expect("the sender lives as long as this");
+        failed.as_ref().expect("it was waited for").reason.clone()
     }
 
     /// Asks the committer to end, after what was sent to it before.

@@ -39,11 +39,12 @@ pub(super) enum Slot {
 
 const TAG_INLINE: u8 = 0;
 const TAG_POINTER: u8 = 1;
-const POINTER_BYTES: usize = 1 + 8 + 8 + 4 + 4;
+const CRC_BYTES: usize = 4;
+const POINTER_BYTES: usize = 1 + 8 + 8 + 4 + 4 + CRC_BYTES;
 
 impl Slot {
-    /// The bytes that the tree keeps for it.
-    pub(super) fn encode(&self, into: &mut Vec<u8>) {
+    /// The bytes that the tree keeps for it: tag, content, and a checksum of both and of the key.
+    pub(super) fn encode(&self, key: &[u8], into: &mut Vec<u8>) {
         into.clear();
         match self {
             Self::Inline(value) => {
@@ -58,16 +59,26 @@ impl Slot {
                 into.extend_from_slice(&pointer.crc.to_le_bytes());
             }
         }
+        let crc = checksum(key, into);
+        into.extend_from_slice(&crc.to_le_bytes());
     }
 
-    /// What [`encode`](Self::encode) made the bytes from; `None` if they are damaged.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        match bytes.split_first()? {
+    /// What [`encode`](Self::encode) made the bytes from for this key; `None` if they are damaged.
+    pub(super) fn decode(key: &[u8], bytes: &[u8]) -> Option<Self> {
+        let (content, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
+        if checksum(key, content) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        match content.split_first()? {
             (&TAG_INLINE, value) => Some(Self::Inline(Bytes::copy_from_slice(value))),
             (&TAG_POINTER, _) => Some(Self::Pointer(decode_pointer(bytes)?)),
             _ => None,
         }
     }
+}
+
+fn checksum(key: &[u8], content: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), content)
 }
 
 /// The pointer in the bytes that [`Slot::encode`] made, if it is one.
@@ -85,22 +96,32 @@ pub(super) fn decode_pointer(bytes: &[u8]) -> Option<Pointer> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_slot_comes_back_from_its_bytes() {
-        let pointer =
-            Pointer { position: Position { segment: 7, offset: 1 << 33 }, len: 5_000, crc: 0xDEAD_BEEF };
-        let mut bytes = Vec::new();
-        for slot in [Slot::Inline(Bytes::from_static(b"value")), Slot::Pointer(pointer)] {
-            slot.encode(&mut bytes);
-            assert_eq!(Slot::decode(&bytes), Some(slot));
-        }
-        assert_eq!(decode_pointer(&bytes), Some(pointer));
+    fn pointer() -> Pointer {
+        Pointer { position: Position { segment: 7, offset: 1 << 33 }, len: 5_000, crc: 0xDEAD_BEEF }
     }
 
     #[test]
-    fn bytes_that_no_slot_has_are_refused() {
-        for bytes in [&b""[..], b"\x02", b"\x01short"] {
-            assert_eq!(Slot::decode(bytes), None);
+    fn a_slot_comes_back_from_its_bytes() {
+        let mut bytes = Vec::new();
+        for slot in [Slot::Inline(Bytes::from_static(b"value")), Slot::Pointer(pointer())] {
+            slot.encode(b"key", &mut bytes);
+            assert_eq!(Slot::decode(b"key", &bytes), Some(slot));
         }
+        assert_eq!(decode_pointer(&bytes), Some(pointer()));
+    }
+
+    #[test]
+    fn a_changed_bit_or_another_key_is_noticed() {
+        let mut bytes = Vec::new();
+        for slot in [Slot::Inline(Bytes::from_static(b"value")), Slot::Pointer(pointer())] {
+            slot.encode(b"key", &mut bytes);
+            assert_eq!(Slot::decode(b"kez", &bytes), None);
+            for bit in 0..bytes.len() * 8 {
+                let mut changed = bytes.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Slot::decode(b"key", &changed), None, "bit {bit}");
+            }
+        }
+        assert_eq!(Slot::decode(b"key", b""), None);
     }
 }

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,12 +40,40 @@ pub(super) struct Tree {
 /// How many bytes of each segment entries of the tree point to; segments without any are left out.
 pub(super) type LiveBytes = std::collections::BTreeMap<u64, u64>;
 
+/// A tree that was just opened.
+pub(super) struct OpenedTree {
+    pub(super) tree: Tree,
+    /// Whether it was created.
+    pub(super) is_new: bool,
+    pub(super) covered: Covered,
+    pub(super) live: LiveBytes,
+    pub(super) reader: TreeReader,
+}
+
 impl Tree {
-    /// Opens the tree, or creates an empty one; whether it did the latter.
-    pub(super) fn open(files: &dyn FileLayer, cache_bytes: usize) -> Result<(Self, bool), Box<redb::Error>> {
+    /// Opens the tree, every page of it verified if `check`, or creates an empty one.
+    pub(super) fn open(
+        files: &dyn FileLayer,
+        cache_bytes: usize,
+        check: bool,
+    ) -> Result<OpenedTree, Box<redb::Error>> {
+        let open = || {
+            let (tree, is_new) = Self::open_or_create(files, cache_bytes, check)?;
+            let (covered, live, reader) = (tree.covered()?, tree.live_bytes()?, tree.reader()?);
+            Ok(OpenedTree { tree, is_new, covered, live, reader })
+        };
+        let damaged = |_| Err(boxed(StorageError::Corrupted("its pages cannot be followed".to_owned())));
+        catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(damaged)
+    }
+
+    fn open_or_create(
+        files: &dyn FileLayer,
+        cache_bytes: usize,
+        check: bool,
+    ) -> Result<(Self, bool), Box<redb::Error>> {
         let open = |file| {
             let mut builder = Database::builder();
-            builder.set_cache_size(cache_bytes);
+            builder.set_cache_size(cache_bytes).set_check_integrity_on_open(check);
             builder.create_with_backend(Backend { file }).map_err(boxed)
         };
         match files.open(FILE_NAME) {
@@ -64,7 +93,7 @@ impl Tree {
     }
 
     /// What the tree covers.
-    pub(super) fn covered(&self) -> Result<Covered, Box<redb::Error>> {
+    fn covered(&self) -> Result<Covered, Box<redb::Error>> {
         let transaction = self.database.begin_read().map_err(boxed)?;
         let table = transaction.open_table(COVERED).map_err(boxed)?;
         let number = |name: &str| match table.get(name).map_err(boxed)? {
@@ -79,7 +108,7 @@ impl Tree {
     }
 
     /// The live bytes of all segments.
-    pub(super) fn live_bytes(&self) -> Result<LiveBytes, Box<redb::Error>> {
+    fn live_bytes(&self) -> Result<LiveBytes, Box<redb::Error>> {
         let transaction = self.database.begin_read().map_err(boxed)?;
         let table = transaction.open_table(LIVE_BYTES).map_err(boxed)?;
         let rows = table.iter().map_err(boxed)?;
@@ -107,7 +136,7 @@ impl Tree {
         overlay.for_each_newest(|key, change| -> Result<(), Box<redb::Error>> {
             let replaced = match change {
                 Some(slot) => {
-                    slot.encode(&mut encoded);
+                    slot.encode(key, &mut encoded);
                     if let Slot::Pointer(pointer) = slot {
                         *live.entry(pointer.position.segment).or_default() += u64::from(pointer.len);
                     }
@@ -170,13 +199,15 @@ pub(super) struct TreeReader {
 impl TreeReader {
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Slot>, ReadError> {
-        self.entries.get(key).map_err(read_error)?.map(|value| decode(key, value.value())).transpose()
+        caught(|| {
+            self.entries.get(key).map_err(read_error)?.map(|value| decode(key, value.value())).transpose()
+        })
     }
 
     /// The entries of a range.
     pub(super) fn scan(&self, range: &KeyRange, direction: Direction) -> Result<TreeScan, ReadError> {
         let end = range.end.as_ref().max(range.start.as_ref());
-        let entries = self.entries.range::<&[u8]>(range.start.as_ref()..end).map_err(read_error)?;
+        let entries = caught(|| self.entries.range::<&[u8]>(range.start.as_ref()..end).map_err(read_error))?;
         Ok(TreeScan { entries, direction })
     }
 }
@@ -191,21 +222,29 @@ impl Iterator for TreeScan {
     type Item = Result<(Bytes, Slot), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = match self.direction {
-            Direction::Forward => self.entries.next(),
-            Direction::Backward => self.entries.next_back(),
-        };
-        entry.map(|entry| {
+        caught(|| {
+            let entry = match self.direction {
+                Direction::Forward => self.entries.next(),
+                Direction::Backward => self.entries.next_back(),
+            };
+            let Some(entry) = entry else { return Ok(None) };
             let (key, value) = entry.map_err(read_error)?;
             let key = Bytes::copy_from_slice(key.value());
             let slot = decode(&key, value.value())?;
-            Ok((key, slot))
+            Ok(Some((key, slot)))
         })
+        .transpose()
     }
 }
 
+/// Reads from the tree. redb verifies the pages of its file only when it repairs, and panics on some damage.
+fn caught<T>(read: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
+    let damaged = |_| Err(ReadError::Damaged { place: format!("{FILE_NAME}: its pages cannot be followed") });
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(damaged)
+}
+
 fn decode(key: &[u8], value: &[u8]) -> Result<Slot, ReadError> {
-    Slot::decode(value).ok_or_else(|| ReadError::Damaged {
+    Slot::decode(key, value).ok_or_else(|| ReadError::Damaged {
         place: format!("{FILE_NAME}, the value of {}", key.escape_ascii()),
     })
 }

@@ -10,7 +10,9 @@ use super::super::files::FileLayer;
 use super::super::{EmbeddedOptions, EmbeddedStore, OpenError, SyncPolicy};
 use super::lossy_files::LossyFiles;
 use super::workload::Workload;
-use crate::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, Txn};
+use crate::{
+    CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, TransactionLimits, Txn,
+};
 
 fn options() -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
@@ -257,4 +259,88 @@ async fn a_directory_of_a_newer_format_is_refused() {
     std::fs::write(dir.path().join("FORMAT"), "tidegate-store 2\n0000000000000001\n").unwrap();
     let refused = EmbeddedStore::open(dir.path(), EmbeddedOptions::new(Arc::new(SystemClock))).map(drop);
     assert!(matches!(refused, Err(OpenError::NewerFormat { found: 2, supported: 1 })));
+}
+
+/// Damages one byte of the tree after the other; how many reads gave an error, the right value, and none.
+async fn read_damaged_trees(check_tree: bool) -> (usize, usize, usize) {
+    let files = LossyFiles::new();
+    let store = open_with(&files, EmbeddedOptions { overlay_bytes: 1, ..options() }).unwrap();
+    let value = |number: u8| Bytes::from(vec![number; 300]);
+    for number in 0..100 {
+        put(&store, &format!("key/{number:03}"), value(number)).await.unwrap();
+    }
+    store.shutdown().await;
+    drop(store);
+    let len = files.contents("tree.redb").len();
+    let (mut errors, mut right, mut gaps) = (0, 0, 0);
+    for offset in (0..len as u64).step_by(len / 300) {
+        let files = files.after_kill();
+        files.damage("tree.redb", offset);
+        let Ok(store) = open_with(&files, EmbeddedOptions { check_tree, ..options() }) else {
+            errors += 1;
+            continue;
+        };
+        for number in 0..100 {
+            match get(&store, &format!("key/{number:03}")).await {
+                Ok(Some(found)) => {
+                    assert_eq!(found, value(number));
+                    right += 1;
+                }
+                Ok(None) => gaps += 1,
+                Err(error) => {
+                    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    (errors, right, gaps)
+}
+
+#[tokio::test]
+async fn a_damaged_tree_never_gives_another_value() {
+    let (errors, right, gaps) = read_damaged_trees(false).await;
+    assert!(errors > 20 && right > 10_000 && gaps < 50, "{errors} errors, {right} right, {gaps} gaps");
+}
+
+#[tokio::test]
+async fn a_tree_that_is_checked_when_it_is_opened_has_no_gap() {
+    let (errors, right, gaps) = read_damaged_trees(true).await;
+    assert!(errors > 20 && right > 1_000 && gaps == 0, "{errors} errors, {right} right, {gaps} gaps");
+}
+
+#[tokio::test]
+async fn commits_and_reads_go_on_while_a_flush_is_stuck() {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    files.hold_syncs_of("tree.redb");
+    let mut number = 0;
+    // Past the first overlay, which is frozen, and a part of the next one.
+    while store.metrics().overlay_bytes < 22_000 {
+        put(&store, &format!("key/{number}"), vec![7; 200].into()).await.unwrap();
+        number += 1;
+    }
+    assert_eq!(store.metrics().flushes, 0);
+    for key in 0..number {
+        assert_eq!(get(&store, &format!("key/{key}")).await.unwrap().unwrap(), vec![7; 200]);
+    }
+    assert!(store.metrics().throttled_us > 0);
+    files.release_syncs();
+    for _ in 0..20_000 {
+        if store.metrics().flushes >= 2 {
+            return;
+        }
+        put(&store, "key", vec![7; 200].into()).await.unwrap();
+    }
+    panic!("it was released and nothing was flushed: {:?}", store.metrics());
+}
+
+#[test]
+fn settings_of_no_use_are_refused_by_name() {
+    let refused = |options| open_with(&LossyFiles::new(), options).map(drop).unwrap_err().to_string();
+    let refusal = refused(EmbeddedOptions { segment_bytes: 100, ..options() });
+    assert_eq!(refusal, "store.segment.bytes is 100: it must be at least 4096");
+    let limits = TransactionLimits { max_bytes: 2 << 30, ..TransactionLimits::default() };
+    let refusal = refused(EmbeddedOptions { limits, ..options() });
+    assert_eq!(refusal, "transaction.max.bytes is 2147483648: it must be at most 1073741824");
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,6 +19,7 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug)]
 pub(super) struct LossyFiles {
     disk: Arc<Mutex<Disk>>,
+    released: Arc<Condvar>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ struct Disk {
     syncs: u64,
     fail_sync_at: Option<u64>,
     capacity_bytes: Option<u64>,
+    /// The file whose syncs do not end.
+    held: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +88,24 @@ fn change_names(names: &mut BTreeMap<String, usize>, change: &NameChange) {
 impl LossyFiles {
     /// An empty disk.
     pub(super) fn new() -> Self {
-        Self { disk: Arc::default() }
+        Self::of(Disk::default())
+    }
+
+    fn of(disk: Disk) -> Self {
+        Self { disk: Arc::new(Mutex::new(disk)), released: Arc::default() }
+    }
+
+    /// Lets no sync of this file end until [`release_syncs`](Self::release_syncs).
+    pub(super) fn hold_syncs_of(&self, name: &str) {
+        let mut disk = self.disk();
+        let file = disk.names[name];
+        disk.held = Some(file);
+    }
+
+    /// Lets the syncs go on.
+    pub(super) fn release_syncs(&self) {
+        self.disk().held = None;
+        self.released.notify_all();
     }
 
     /// How many changes were made: writes, lengths, syncs and names.
@@ -148,7 +168,7 @@ impl LossyFiles {
             pending_names: disk.pending_names.clone(),
             ..Disk::default()
         };
-        Self { disk: Arc::new(Mutex::new(survived)) }
+        Self::of(survived)
     }
 
     /// The disk as it may be found after a crash now.
@@ -169,7 +189,7 @@ impl LossyFiles {
             survived.files.push(Contents { seen: contents.clone(), durable: contents, pending: Vec::new() });
         }
         survived.durable_names.clone_from(&survived.names);
-        Self { disk: Arc::new(Mutex::new(survived)) }
+        Self::of(survived)
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -364,6 +384,9 @@ impl StoreFile for LossyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let is_held = |disk: &mut Disk| disk.held == Some(self.file);
+        let released = self.files.released.wait_while(self.files.disk(), is_held);
+        drop(released.expect("nothing panics with the lock held"));
         self.files.change(|disk| {
             disk.syncs += 1;
             let is_failing = disk.fail_sync_at == Some(disk.syncs);
