@@ -1,4 +1,6 @@
-//! A broker for tests: a socket that answers as a closure says.
+//! A broker for tests: a socket that answers as a closure says, and a small one-broker cluster on top of it.
+
+mod cluster;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,11 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tidegate_protocol::frame::{self, RequestHead};
 use tidegate_protocol::messages::ApiKey;
-use tidegate_protocol::{Encodable, HeaderVersion, versions};
+use tidegate_protocol::{Encodable, HeaderVersion, WireLayout, versions};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio_util::codec::FramedRead;
+
+pub(crate) use cluster::{FakeCluster, TOPIC, answer};
 
 /// What the broker does with one request.
 pub(crate) enum Answer {
@@ -37,9 +41,16 @@ impl Drop for FakeBroker {
 impl FakeBroker {
     /// Listens; each connection answers in order.
     pub(crate) async fn start(answer: impl Fn(&RequestHead) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_knowing(move |_, head| answer(head)).await
+    }
+
+    /// [`FakeBroker::start`], of one that has to say where it listens.
+    pub(crate) async fn start_knowing(
+        answer: impl Fn(SocketAddr, &RequestHead) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        let answer = Arc::new(answer);
+        let answer = Arc::new(move |head: &RequestHead| answer(address, head));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, answer.clone()));
@@ -60,15 +71,24 @@ impl FakeBroker {
 
 async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&RequestHead) -> Answer>) {
     let (read_half, mut write_half) = stream.split();
-    let mut frames = FramedRead::new(read_half, frame::codec(1 << 20));
+    let mut frames = FramedRead::new(read_half, frame::codec(1 << 24));
     while let Some(Ok(frame)) = frames.next().await {
         let head = RequestHead::decode(frame.freeze()).expect("clients send requests");
         match answer(&head) {
-            Answer::Frame(frame) => write_half.write_all(&frame).await.expect("the client reads"),
+            Answer::Frame(frame) => {
+                if write_half.write_all(&frame).await.is_err() {
+                    return;
+                }
+            }
             Answer::Nothing => {}
             Answer::Close => return,
         }
     }
+}
+
+/// The body of a request of this kind.
+pub(crate) fn body<R: WireLayout>(head: &RequestHead) -> R {
+    frame::decode_request(head.api_version, head.body.clone()).expect("clients send good requests")
 }
 
 /// The answer to this request with this body.
