@@ -111,7 +111,7 @@ fn unreadable(segment: u64, what: &dyn std::fmt::Display) -> ReadError {
 
 /// Commits those values again that their keys still point to; gives how many.
 fn move_values(shared: &Shared, found: &[(Vec<u8>, Pointer)]) -> Result<Result<u64, CommitError>, ReadError> {
-    let snapshot = shared.views.open();
+    let snapshot = shared.views.open(&*shared.clock);
     let mut encoder = TransactionEncoder::default();
     let mut writes = Vec::new();
     let mut put_bytes = 0;

@@ -263,9 +263,8 @@ impl Store for EmbeddedStore {
         self.handle.shared.clock.now_ms()
     }
 
-    /// The version of a snapshot is that of the last commit before it, which was not later than it began.
     fn oldest_open_ms(&self) -> i64 {
-        self.now_ms().min(self.handle.shared.views.oldest_open().unix_ms())
+        self.handle.shared.views.oldest_open_ms(&*self.handle.shared.clock)
     }
 }
 

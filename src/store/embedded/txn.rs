@@ -20,21 +20,19 @@ use crate::{CommitError, CommitToken, Committed, Direction, KeyRange, ReadError,
 pub struct EmbeddedTxn {
     handle: Arc<Handle>,
     snapshot: Snapshot,
-    began_ms: i64,
     write_set: WriteSet,
 }
 
 impl EmbeddedTxn {
     pub(super) fn begin(handle: Arc<Handle>) -> Result<Self, ReadError> {
         handle.shared.check_open()?;
-        let began_ms = handle.shared.clock.now_ms();
-        let snapshot = handle.shared.views.open();
-        Ok(Self { handle, snapshot, began_ms, write_set: WriteSet::default() })
+        let snapshot = handle.shared.views.open(&*handle.shared.clock);
+        Ok(Self { handle, snapshot, write_set: WriteSet::default() })
     }
 
     /// Whether it writes or guards and has outlived its time.
     fn has_expired(&self) -> bool {
-        let age_ms = self.shared().clock.now_ms().saturating_sub(self.began_ms);
+        let age_ms = self.shared().clock.now_ms().saturating_sub(self.snapshot.began_ms);
         !self.write_set.is_empty()
             && u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.shared().limits.max_ms)
     }

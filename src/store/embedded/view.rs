@@ -8,6 +8,7 @@
 //! still, and a segment stays readable as long as a view has it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::iter::Peekable;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::journal::{Segments, segment_name};
 use super::overlay::{self, Overlay};
 use super::slot::{Pointer, Slot};
 use super::tree::{TreeReader, TreeScan};
-use crate::{Direction, KeyRange, ReadError, Version};
+use crate::{Clock, Direction, KeyRange, ReadError, Version};
 
 /// Where the entries are.
 #[derive(Clone)]
@@ -148,21 +149,25 @@ struct State {
     published: Version,
     /// How many snapshots are open at a version.
     open: BTreeMap<Version, usize>,
+    /// How many snapshots are open that began at a time.
+    began: BTreeMap<i64, usize>,
 }
 
 impl Views {
     /// Begins with a view that is complete at a version.
     pub(super) fn new(view: View, published: Version) -> Arc<Self> {
-        let state = State { view: Arc::new(view), published, open: BTreeMap::new() };
+        let state = State { view: Arc::new(view), published, open: BTreeMap::new(), began: BTreeMap::new() };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// Opens a snapshot of everything that was published.
-    pub(super) fn open(self: &Arc<Self>) -> Snapshot {
+    pub(super) fn open(self: &Arc<Self>, clock: &dyn Clock) -> Snapshot {
         let mut state = self.state();
+        let now_ms = clock.now_ms();
+        *state.began.entry(now_ms).or_default() += 1;
         let version = state.published;
         *state.open.entry(version).or_default() += 1;
-        Snapshot { views: self.clone(), view: state.view.clone(), version }
+        Snapshot { views: self.clone(), view: state.view.clone(), version, began_ms: now_ms }
     }
 
     /// Makes all versions up to this one visible to snapshots that are opened from now on.
@@ -174,6 +179,14 @@ impl Views {
     pub(super) fn oldest_open(&self) -> Version {
         let state = self.state();
         state.open.keys().next().copied().unwrap_or(state.published)
+    }
+
+    /// The time at which the oldest snapshot was opened that is open now or will be.
+    pub(super) fn oldest_open_ms(&self, clock: &dyn Clock) -> i64 {
+        let state = self.state();
+        // Looked at with the lock held, as by who opens one: nobody has an earlier time still to come.
+        let now_ms = clock.now_ms();
+        state.began.keys().next().map_or(now_ms, |oldest| now_ms.min(*oldest))
     }
 
     /// Replaces the current view by a changed one.
@@ -213,15 +226,25 @@ pub(super) struct Snapshot {
     pub(super) view: Arc<View>,
     /// What it sees: everything up to this.
     pub(super) version: Version,
+    /// When it was opened.
+    pub(super) began_ms: i64,
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
         let mut state = self.views.state();
-        let count = state.open.get_mut(&self.version).expect("it was counted when it was opened");
-        *count -= 1;
-        if *count == 0 {
-            state.open.remove(&self.version);
-        }
+        let State { open, began, .. } = &mut *state;
+        count_down(open, self.version);
+        count_down(began, self.began_ms);
+    }
+}
+
+fn count_down<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    let Entry::Occupied(mut count) = counts.entry(key) else {
+        panic!("a snapshot is counted when it is opened");
+    };
+    *count.get_mut() -= 1;
+    if *count.get() == 0 {
+        count.remove();
     }
 }

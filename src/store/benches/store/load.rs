@@ -71,6 +71,37 @@ pub(crate) async fn measure(dir: &Path, time: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Prints how long a store takes to open after a crash under a load of appends: what a killed process left is copied
+/// while it goes on.
+pub(crate) async fn measure_opening(dir: &Path, time: Duration) -> Result<()> {
+    println!("\n## Opening after a crash under 16 KiB appends\n");
+    println!("| crash | journal read | opening |");
+    println!("| --- | --- | --- |");
+    let (running, crashed) = (dir.join("running"), dir.join("crashed"));
+    for crash in 1..=3 {
+        let store = open(&running)?;
+        run(&store, Kind::Append, 64, time).await?;
+        std::fs::create_dir(&crashed)?;
+        let mut journal_bytes = 0;
+        for entry in std::fs::read_dir(&running)? {
+            let entry = entry?;
+            let bytes = std::fs::copy(entry.path(), crashed.join(entry.file_name()))?;
+            let is_journal = entry.file_name().to_string_lossy().starts_with("journal-");
+            journal_bytes += if is_journal { bytes } else { 0 };
+        }
+        store.shutdown().await;
+        drop(store);
+        let began = Instant::now();
+        let store = open(&crashed)?;
+        let opening = began.elapsed();
+        store.shutdown().await;
+        println!("| {crash} | of {} MiB | {:.0} ms |", journal_bytes >> 20, opening.as_secs_f64() * 1e3);
+        std::fs::remove_dir_all(&running)?;
+        std::fs::remove_dir_all(&crashed)?;
+    }
+    Ok(())
+}
+
 async fn run(store: &EmbeddedStore, kind: Kind, committers: u64, time: Duration) -> Result<Measured> {
     let before = written_bytes()?;
     let counted = Arc::new(AtomicU64::new(0));

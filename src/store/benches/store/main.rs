@@ -45,6 +45,9 @@ fn main() -> Result<()> {
     if wanted("load") {
         runtime.block_on(load::measure(dir.path(), measure))?;
     }
+    if wanted("opening") {
+        runtime.block_on(load::measure_opening(dir.path(), measure))?;
+    }
     if wanted("trees") {
         for gib in &arguments.tree_gib {
             runtime.block_on(trees::measure(dir.path(), *gib, measure))?;
