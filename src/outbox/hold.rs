@@ -12,7 +12,7 @@
 
 mod apply;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod plan;
 
 use tidegate_format::NameError;

@@ -1,5 +1,6 @@
 //! Promises that hold across the files of this crate, on every backend of the store.
 
+mod kill;
 mod model;
 mod order;
 mod race;

@@ -111,6 +111,22 @@ async fn a_turn_is_bounded_in_records_and_in_bytes_and_says_that_there_is_more()
 }
 
 #[tokio::test]
+async fn a_turn_filled_by_an_event_and_timer_entries_says_that_more_timer_entries_are_due() {
+    let (store, clock) = memory_store();
+    create_topic(&store, 1).await;
+    publish(&store, event("k", "event")).await.expect("published");
+    for n in 1..=3 {
+        publish(&store, due(event("k", &format!("timer {n}")), NOW_MS + n)).await.expect("published");
+    }
+    clock.advance(10);
+    let mut owner = Owner::of(&store, partition(0)).await;
+    let turn = owner.turn_with(&store, &limited(3)).await;
+    assert_eq!((turn.records, turn.more, turn.next_due_ms), (3, true, Some(NOW_MS + 3)));
+    let turn = owner.turn_with(&store, &limited(3)).await;
+    assert_eq!((turn.records, turn.more, turn.next_due_ms), (1, false, None));
+}
+
+#[tokio::test]
 async fn the_events_of_one_transaction_may_be_moved_by_several_turns() {
     let (store, clock) = memory_store();
     create_topic(&store, 1).await;

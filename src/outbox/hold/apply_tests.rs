@@ -2,42 +2,15 @@
 
 use bytes::Bytes;
 use tidegate_format::{PartitionId, TimerKey};
-use tidegate_log::{AppendError, Appended, Appender, SequenceError, UNKNOWN_OFFSET};
+use tidegate_log::{AppendError, Appended, SequenceError, UNKNOWN_OFFSET};
 use tidegate_protocol::batch::{Compression, NO_TIMESTAMP, PREFIX_LEN, Record};
-use tidegate_store::{MemoryStore, Store, Txn};
+use tidegate_store::{MemoryStore, Store};
 
-use super::*;
-use crate::EntryIds;
 use crate::fixture::{
     Backend, Embedded, InMemory, NOW_MS, Owner, create_topic, log_of, memory_store, partition, rows,
     values_of, waiting,
 };
-use crate::hold::fixture::{admit, cancel, compressed, idempotent, named, plain, record};
-use crate::hold::{HoldRules, plan};
-
-/// Produces batches in one transaction, as a partition's owner does.
-async fn produce_all<S: Store>(
-    store: &S,
-    owner: &Owner,
-    batches: &[Bytes],
-) -> Vec<Result<Applied, AppendError>> {
-    let mut txn = store.begin().await.expect("a snapshot");
-    let mut appender = Appender::begin(&mut txn, &owner.ownership).await.expect("the owner");
-    let mut entry_ids = EntryIds::new(&txn, 1);
-    let mut answers = Vec::new();
-    for batch in batches {
-        let now_ms = store.now_ms();
-        let plan = plan(admit(batch, now_ms), &HoldRules::default(), now_ms).expect("a good batch");
-        answers.push(apply(&mut txn, &mut appender, &mut entry_ids, &plan, now_ms).await);
-    }
-    let _appends = appender.finish(&mut txn);
-    txn.commit().await.expect("nobody else writes");
-    answers
-}
-
-async fn produce<S: Store>(store: &S, owner: &Owner, batch: &Bytes) -> Applied {
-    produce_all(store, owner, std::slice::from_ref(batch)).await.remove(0).expect("in sequence")
-}
+use crate::hold::fixture::{cancel, compressed, idempotent, named, plain, produce, produce_all, record};
 
 fn held(repeated: bool) -> Appended {
     Appended { base_offset: UNKNOWN_OFFSET, log_append_time_ms: None, repeated }

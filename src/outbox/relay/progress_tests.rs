@@ -138,6 +138,29 @@ async fn an_entry_committed_long_after_its_due_time_is_found_by_the_next_turn() 
 }
 
 #[tokio::test]
+async fn an_entry_committed_in_the_middle_of_a_backlog_is_found_by_the_next_turn() {
+    let (store, clock) = memory_store();
+    create_topic(&store, 1).await;
+    for n in 2..=5 {
+        publish(&store, due(event("k", &n.to_string()), NOW_MS + 1_000 * n)).await.expect("published");
+    }
+    let settings = publish_settings();
+    let mut open = store.begin().await.expect("a snapshot");
+    let mut publisher = Publisher::new(&open, &settings, NOW_MS, Uuid::new_v4());
+    publisher.publish(&mut open, &due(event("k", "1"), NOW_MS + 1_000)).await.expect("published");
+    clock.advance(10_000);
+    let mut owner = Owner::of(&store, partition(0)).await;
+    for _ in 0..2 {
+        assert!(owner.turn_with(&store, &limited(1)).await.more);
+    }
+    open.commit().await.expect("nobody else writes what it writes");
+    let turn = owner.turn_with(&store, &limited(1)).await;
+    assert_eq!((turn.due_ms, turn.late), (vec![NOW_MS + 1_000], 0));
+    owner.drain(&store).await;
+    assert_eq!(values_of(&store, partition(0)).await, ["2", "3", "1", "4", "5"]);
+}
+
+#[tokio::test]
 async fn an_entry_that_a_clock_going_back_has_put_behind_is_found_within_a_minute() {
     let (store, clock) = memory_store();
     create_topic(&store, 1).await;
