@@ -312,6 +312,32 @@ fn requests_and_traffic_are_counted_as_they_were() {
 }
 
 #[test]
+fn requests_that_want_no_answer_are_counted_too() {
+    let broker = Broker::start();
+    create_topic(broker.bootstrap(), TOPIC, 1, &[]);
+    let mut config = client(broker.bootstrap());
+    let producer: ThreadedProducer<DefaultProducerContext> =
+        config.set("acks", "0").create().expect("a producer");
+    for _ in 0..10 {
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(TOPIC).payload("departed");
+        producer.send(record).map_err(|(error, _)| error).expect("there is room in the producer's queue");
+    }
+    producer.flush(HANG_AFTER).expect("all records are sent");
+    let deadline = Deadline::start();
+    let produce = [("api", "Produce")];
+    let figures = loop {
+        let figures = scrape(&broker);
+        if figures.value("tidegate_produce_records_total", &[]) == Some(10.0)
+            && figures.value("tidegate_requests_total", &produce).is_some()
+        {
+            break figures;
+        }
+        deadline.check("ten records that nobody was told of");
+    };
+    assert_eq!(by_partition(&figures, "tidegate_log_end_offset", &OF_TOPIC), [10.0]);
+}
+
+#[test]
 fn prometheus_own_checker_finds_nothing_wrong_with_a_scrape() {
     let broker = Broker::start();
     create_topic(broker.bootstrap(), TOPIC, 2, &[]);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_format::{
-    EventValue, Offset, OffsetKey, OffsetValue, PartitionId, ScheduleKey, ScheduleValue, TimerKey,
+    EventValue, Offset, OffsetKey, OffsetValue, PartitionId, ScheduleKey, ScheduleValue, TimerKey, TopicId,
 };
-use tidegate_outbox::{Event, PublishSettings, Publisher};
+use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
 use tidegate_store::{EmbeddedStore, MemoryStore, Store, SystemClock, Txn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -205,6 +205,21 @@ async fn events_of_the_outbox_are_counted_until_the_relay_has_moved_them() {
     assert_eq!(scraped.value("tidegate_outbox_pending", &labels), Some(0.0));
     assert_eq!(scraped.value("tidegate_outbox_oldest_due_seconds", &labels), Some(0.0));
     assert_eq!(scraped.value("tidegate_log_end_offset", &labels), Some(25.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_an_application_creates_in_the_store_is_seen() {
+    let broker = start().await;
+    assert!(scrape(&broker).await.series("kafka_topic_partitions", &[]).is_empty());
+    let store = &broker.broker().store;
+    let mut txn = store.begin().await.expect("in memory");
+    let defaults = TopicDefaults { partitions: 3, ..TopicDefaults::default() };
+    ensure_topic(&mut txn, "flights", &defaults, TopicId(Uuid::new_v4())).await.expect("a good name");
+    txn.commit().await.expect("nobody else writes");
+    let seen = async {
+        while scrape(&broker).await.value("kafka_topic_partitions", &[("topic", "flights")]) != Some(3.0) {}
+    };
+    tokio::time::timeout(HANG_AFTER, seen).await.expect("the topics are read again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

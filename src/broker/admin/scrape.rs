@@ -49,7 +49,7 @@ impl Scraper {
         let mut memory = self.memory.lock().await;
         let Memory { append_times, pending } = &mut *memory;
         let max = broker.settings.metrics_series_max;
-        let topics = broker.catalogue.topics();
+        let topics = broker.catalogue.all().await;
         let mut txn = broker.store.begin().await?;
         let now_ms = broker.store.now_ms();
 
