@@ -43,7 +43,7 @@ pub(crate) async fn handle(
         if repeated.contains(&topic.name) {
             continue;
         }
-        let result = CreatableTopicResult::default().with_name(topic.name.clone());
+        let result = CreatableTopicResult::default().with_name(topic.name.clone()).with_error_message(None);
         results.push(match create(broker, &topic, request.validate_only).await {
             Ok(created) if caller.version >= 5 => describe(broker, caller, result, &created),
             Ok(_) => result,

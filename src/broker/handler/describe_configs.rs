@@ -49,7 +49,7 @@ pub(crate) async fn handle(
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         results.push(match describe(broker, &wants, &resource).await {
-            Ok(configs) => result.with_configs(configs),
+            Ok(configs) => result.with_configs(configs).with_error_message(None),
             Err((code, message)) => result.with_error_code(code).with_error_message(message),
         });
     }
@@ -140,8 +140,9 @@ fn topic_config(
     if wants.types {
         result.config_type = definition.kind as i8;
     }
-    if wants.documentation {
-        result.documentation = Some(StrBytes::from_static_str(definition.documentation));
+    if wants.types {
+        let documentation = StrBytes::from_static_str(definition.documentation);
+        result.documentation = wants.documentation.then_some(documentation);
     }
     result
 }
@@ -160,8 +161,9 @@ fn broker_config(settings: &Settings, wants: &Wants, setting: &SettingInfo) -> D
     if wants.types {
         result.config_type = TYPE_STRING;
     }
-    if wants.documentation {
-        result.documentation = Some(StrBytes::from_static_str(setting.help));
+    if wants.types {
+        let documentation = StrBytes::from_static_str(setting.help);
+        result.documentation = wants.documentation.then_some(documentation);
     }
     result
 }

@@ -56,6 +56,7 @@ fn find(broker: &Broker, key_type: i8, key: StrBytes) -> Coordinator {
     }
     Coordinator::default()
         .with_key(key)
+        .with_error_message(None)
         .with_node_id(BrokerId(broker.settings.broker_id))
         .with_host(StrBytes::from_string(broker.advertised.host.clone()))
         .with_port(i32::from(broker.advertised.port))

@@ -34,6 +34,8 @@ pub(crate) mod sync_group;
 
 mod group_errors;
 mod partition_errors;
+#[cfg(test)]
+mod versions_tests;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::connection;
+use super::memory::RequestMemory;
 use crate::Broker;
 use crate::metrics::names;
 
@@ -19,7 +20,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Serves connections until the broker shuts down, and then until each has answered what it has read.
 pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(broker.settings.max_connections));
-    let memory = Arc::new(connection::RequestMemory::new(broker.settings.queued_max_request_bytes));
+    let memory = Arc::new(RequestMemory::new(broker.settings.queued_max_request_bytes));
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -46,7 +47,8 @@ pub(crate) async fn serve(broker: Arc<Broker>, listener: TcpListener) {
         let (broker, memory) = (broker.clone(), memory.clone());
         connections.spawn(async move {
             gauge!(names::CONNECTIONS).increment(1.0);
-            connection::serve(broker, socket, peer, memory).await;
+            let (read, write) = socket.into_split();
+            connection::serve(broker, read, write, peer, memory).await;
             gauge!(names::CONNECTIONS).decrement(1.0);
             drop(place);
         });

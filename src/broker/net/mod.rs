@@ -5,7 +5,12 @@
 //! connections by `queued.max.request.bytes`.
 
 mod connection;
+#[cfg(test)]
+mod connection_tests;
 mod frame;
 mod listener;
+#[cfg(test)]
+mod listener_tests;
+mod memory;
 
 pub(crate) use listener::serve;

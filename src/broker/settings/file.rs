@@ -98,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_toml_says_where() {
-        let file = file("listen = \nnum");
+        let file = file("num.partitions = 3\nlisten\n");
         let error = settings_in_file(file.path()).expect_err("not TOML").to_string();
-        assert!(error.contains("line 1"), "{error}");
+        assert!(error.contains("line 2"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Topics: their names, ids, partitions and configuration.
 //!
-//! The store is what counts; [`Catalogue`] keeps a copy in memory, so that no request reads it from the store. Refuses
+//! The store is what counts; [`Catalogue`] keeps a copy in memory, so that hardly a request reads them from it. Refuses
 //! to know what is in a partition.
 
 mod catalogue;
