@@ -2,15 +2,19 @@
 
 use bytes::Bytes;
 use tidegate_format::{PartitionId, TimerKey};
-use tidegate_log::{AppendError, Appended, SequenceError, UNKNOWN_OFFSET};
+use tidegate_log::{AppendError, Appended, Appender, SequenceError, UNKNOWN_OFFSET};
 use tidegate_protocol::batch::{Compression, NO_TIMESTAMP, PREFIX_LEN, Record};
-use tidegate_store::{MemoryStore, Store};
+use tidegate_store::{MemoryStore, Store, Txn};
 
+use crate::EntryIds;
 use crate::fixture::{
     Backend, Embedded, InMemory, NOW_MS, Owner, create_topic, log_of, memory_store, partition, rows,
     values_of, waiting,
 };
-use crate::hold::fixture::{cancel, compressed, idempotent, named, plain, produce, produce_all, record};
+use crate::hold::fixture::{
+    admit, cancel, compressed, idempotent, named, plain, produce, produce_all, record,
+};
+use crate::hold::{HoldRules, apply, plan};
 
 fn held(repeated: bool) -> Appended {
     Appended { base_offset: UNKNOWN_OFFSET, log_append_time_ms: None, repeated }
@@ -69,6 +73,25 @@ async fn records_due_in_one_millisecond_enter_the_log_in_the_order_in_which_they
     clock.advance(5);
     owner.drain(&store).await;
     assert_eq!(values_of(&store, partition(0)).await, ["a", "b", "c", "d", "e", "f"]);
+}
+
+#[tokio::test]
+async fn a_record_that_came_due_while_its_batch_waited_for_its_turn_is_found_by_the_relay() {
+    let (store, clock, mut owner, _) = topic_of_two().await;
+    let planned =
+        plan(admit(&plain(vec![record("waited", NOW_MS + 10)]), NOW_MS), &HoldRules::default(), NOW_MS)
+            .expect("a good batch");
+    clock.advance(10_000);
+    owner.drain(&store).await;
+    let mut txn = store.begin().await.expect("a snapshot");
+    let mut appender = Appender::begin(&mut txn, &owner.ownership).await.expect("the owner");
+    let mut entry_ids = EntryIds::new(&txn, 1);
+    apply(&mut txn, &mut appender, &mut entry_ids, &planned, store.now_ms()).await.expect("in sequence");
+    let _appends = appender.finish(&mut txn);
+    txn.commit().await.expect("nobody else writes");
+    let turn = owner.turn(&store).await;
+    assert_eq!((turn.records, turn.late), (1, 0));
+    assert_eq!(log_of(&store, partition(0)).await[0].timestamp_ms, NOW_MS + 10, "as it was given");
 }
 
 #[tokio::test]
