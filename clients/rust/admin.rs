@@ -8,9 +8,6 @@ mod groups;
 mod offsets;
 mod topics;
 
-#[cfg(test)]
-mod admin_tests;
-
 pub use cluster::{ClusterBroker, ClusterDescription};
 pub use groups::{DescribedGroup, GroupMember, ListedGroup};
 pub use offsets::CommittedOffset;

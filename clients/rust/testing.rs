@@ -21,11 +21,16 @@ pub(crate) use cluster::{FakeCluster, TOPIC, answer};
 pub(crate) enum Answer {
     /// Sends this frame.
     Frame(Bytes),
+    /// Sends this frame at the end of a short long poll.
+    Later(Bytes),
     /// Leaves it unanswered.
     Nothing,
     /// Closes the connection.
     Close,
 }
+
+/// How long a fetch waits at the broker for what is not there.
+const LONG_POLL: std::time::Duration = std::time::Duration::from_millis(2);
 
 pub(crate) struct FakeBroker {
     pub(crate) address: SocketAddr,
@@ -76,6 +81,12 @@ async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(&RequestHead) -> Answe
         let head = RequestHead::decode(frame.freeze()).expect("clients send requests");
         match answer(&head) {
             Answer::Frame(frame) => {
+                if write_half.write_all(&frame).await.is_err() {
+                    return;
+                }
+            }
+            Answer::Later(frame) => {
+                tokio::time::sleep(LONG_POLL).await;
                 if write_half.write_all(&frame).await.is_err() {
                     return;
                 }

@@ -163,7 +163,7 @@ pub(crate) async fn begin(
 /// Turns a handler's answer into one that can be sent.
 fn finish<R>(envelope: Envelope, answer: Answer<R>) -> Result<Begun, RequestError>
 where
-    R: Encodable + HeaderVersion + ErrorCodes + Send + 'static,
+    R: WireAnswer + Send + 'static,
 {
     Ok(match answer {
         Answer::Now(response) => Begun::Ready(Some(encode(envelope, &response)?)),
@@ -178,11 +178,26 @@ where
 }
 
 /// Encodes an answer as a frame, and counts it.
-fn encode<R>(envelope: Envelope, response: &R) -> Result<Bytes, RequestError>
-where
-    R: Encodable + HeaderVersion + ErrorCodes,
-{
-    let frame = encode_response(envelope.api, envelope.version, envelope.correlation_id, response)?;
+fn encode(envelope: Envelope, response: &impl WireAnswer) -> Result<Bytes, RequestError> {
+    let frame = response.frame(envelope)?;
     record_request(envelope.api, envelope.begun.elapsed(), response);
     Ok(frame)
+}
+
+/// An answer that can be sent and counted.
+trait WireAnswer: ErrorCodes {
+    /// The whole frame, length included.
+    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError>;
+}
+
+impl<R: Encodable + HeaderVersion + ErrorCodes> WireAnswer for R {
+    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError> {
+        encode_response(envelope.api, envelope.version, envelope.correlation_id, self)
+    }
+}
+
+impl WireAnswer for handler::FetchAnswer {
+    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError> {
+        Self::frame(self, envelope.version, envelope.correlation_id)
+    }
 }

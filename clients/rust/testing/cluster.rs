@@ -256,8 +256,10 @@ fn fetch(head: &RequestHead, state: &mut State, error: i16) -> Answer {
                 .with_partitions(partitions.collect())
         })
         .collect();
-    // A long poll that lasts until the client gives up or the test ends is enough: tests write first and read then.
-    if any { reply(head, &m::FetchResponse::default().with_responses(topics)) } else { Answer::Nothing }
+    match reply(head, &m::FetchResponse::default().with_responses(topics)) {
+        Answer::Frame(frame) if !any => Answer::Later(frame),
+        answer => answer,
+    }
 }
 
 fn list_offsets(head: &RequestHead, state: &State, error: i16) -> Answer {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
@@ -19,6 +19,7 @@ use tidegate_protocol::batch::BatchHeader;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::fetch_answer::FetchAnswer;
 use super::partition_errors::{asked_epoch, partition_of, read_error, topic_by_id, topic_by_name};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
@@ -47,9 +48,10 @@ pub(crate) async fn handle(
     broker: &Arc<Broker>,
     caller: &Caller,
     request: FetchRequest,
-) -> Answer<FetchResponse> {
+) -> Answer<FetchAnswer> {
     if let Err(error) = check_session(&request) {
-        return Answer::Now(FetchResponse::default().with_error_code(error.code()));
+        let response = FetchResponse::default().with_error_code(error.code());
+        return Answer::Now(FetchAnswer { response, batches: Vec::new() });
     }
     let (broker, version) = (broker.clone(), caller.version);
     Answer::Later(Box::pin(async move { fetch(&broker, version, request).await }))
@@ -64,7 +66,7 @@ fn check_session(request: &FetchRequest) -> Result<(), ResponseError> {
     }
 }
 
-async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchResponse {
+async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchAnswer {
     let until = Instant::now() + max_wait(broker, &request);
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(broker.settings.fetch_max_bytes);
     let isolation_level = request.isolation_level;
@@ -83,13 +85,14 @@ async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchRes
         cancelled: broker.shutdown.clone(),
     };
     let mut results = broker.partitions.poll(&wants, &limits).await.into_iter();
+    let mut batches = Vec::new();
     let responses = topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|(index, want)| {
             let read = want.and_then(|_| {
                 let result = results.next().expect("one result for each want");
                 result.map_err(|error| read_error(&error))
             });
-            answer(index, isolation_level, read)
+            answer(index, isolation_level, read, &mut batches)
         });
         let response = FetchableTopicResponse::default().with_partitions(partitions.collect());
         if version >= WITH_TOPIC_IDS {
@@ -98,7 +101,8 @@ async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchRes
             response.with_topic(topic.name)
         }
     });
-    FetchResponse::default().with_responses(responses.collect())
+    let response = FetchResponse::default().with_responses(responses.collect());
+    FetchAnswer { response, batches }
 }
 
 fn max_wait(broker: &Broker, request: &FetchRequest) -> Duration {
@@ -126,8 +130,16 @@ async fn ask(broker: &Broker, version: i16, topic: FetchTopic) -> AskedTopic {
     AskedTopic { name: topic.topic, id: topic.topic_id, partitions }
 }
 
-fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseError>) -> PartitionData {
+/// Answers for one partition; its batches go into `batches`.
+fn answer(
+    index: i32,
+    isolation_level: i8,
+    read: Result<ReadResult, ResponseError>,
+    batches: &mut Vec<Batches>,
+) -> PartitionData {
     let mut data = PartitionData::default().with_partition_index(index);
+    // Never null, as from Kafka: librdkafka takes that for a broken answer.
+    data.records = Some(Bytes::new());
     data.aborted_transactions = (isolation_level == READ_COMMITTED).then(Vec::new);
     match read {
         Ok(read) => {
@@ -136,13 +148,12 @@ fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseErro
             data.high_watermark = read.high_watermark.0;
             data.last_stable_offset = read.high_watermark.0;
             data.log_start_offset = read.log_start.0;
-            data.records = Some(in_one_piece(read.batches));
+            batches.push(read.batches);
         }
         Err(error) => {
             data.error_code = error.code();
             data.high_watermark = NOT_KNOWN;
-            // Never null, as from Kafka: librdkafka takes that for a broken answer.
-            data.records = Some(Bytes::new());
+            batches.push(Batches::default());
         }
     }
     data
@@ -151,16 +162,4 @@ fn answer(index: i32, isolation_level: i8, read: Result<ReadResult, ResponseErro
 /// How many records a batch of the log has.
 fn records_in(batch: &Bytes) -> u64 {
     BatchHeader::decode(batch).map_or(0, |header| u64::from(header.record_count.unsigned_abs()))
-}
-
-/// The batches one after the other.
-fn in_one_piece(Batches { mut batches, bytes }: Batches) -> Bytes {
-    if batches.len() <= 1 {
-        return batches.pop().unwrap_or_default();
-    }
-    let mut piece = BytesMut::with_capacity(bytes);
-    for batch in batches {
-        piece.extend_from_slice(&batch);
-    }
-    piece.freeze()
 }

@@ -32,11 +32,16 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod sync_group;
 
+mod fetch_answer;
 mod group_errors;
 mod partition_errors;
 #[cfg(test)]
 mod versions_tests;
 
+#[cfg(test)]
+mod partition_api_tests;
+
+pub(crate) use fetch_answer::FetchAnswer;
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 

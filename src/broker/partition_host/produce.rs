@@ -81,7 +81,10 @@ impl<S: Store> Host<S> {
                 Err(GroupError::Failed(error)) => error.into(),
             };
             let fenced = error == ProduceError::Partition(PartitionError::NotOwner);
-            for produce in group.into_iter().chain(groups.drain(..).flatten().filter(|_| fenced)) {
+            if fenced {
+                group.extend(groups.drain(..).flatten());
+            }
+            for produce in group {
                 produce.answer(Err(error.clone()));
             }
             if fenced {
