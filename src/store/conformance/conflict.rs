@@ -199,3 +199,36 @@ pub async fn counters_incremented_at_once_lose_no_increment<B: Backend>(backend:
     }
     assert_eq!(sum, i64::try_from(TASKS * INCREMENTS).expect("small"));
 }
+
+/// A conflict is answered when what came first can be seen: to begin again at once is never in vain.
+pub async fn whoever_lost_sees_the_winner_with_the_next_snapshot<B: Backend>(backend: B) {
+    const ROUNDS: usize = 100;
+    const WRITERS: usize = 8;
+    let store = backend.store();
+    for round in 0..ROUNDS {
+        let mut open = Vec::new();
+        for writer in 0..WRITERS {
+            let mut txn = begin(store).await;
+            txn.put(text(format!("{round}")), text(writer.to_string()));
+            open.push(txn);
+        }
+        let committing = open.into_iter().map(|txn| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                match txn.commit().await {
+                    Ok(_) => None,
+                    Err(CommitError::Conflict) => Some(now(&store, &format!("{round}")).await),
+                    Err(error) => panic!("nothing but conflicts is expected: {error}"),
+                }
+            })
+        });
+        let committing: Vec<_> = committing.collect();
+        let mut seen = Vec::new();
+        for task in committing {
+            seen.extend(task.await.expect("the writer ends"));
+        }
+        assert_eq!(seen.len(), WRITERS - 1);
+        let winner = now(store, &format!("{round}")).await;
+        assert!(winner.is_some() && seen.iter().all(|seen| *seen == winner), "{seen:?}, not {winner:?}");
+    }
+}

@@ -92,6 +92,7 @@ macro_rules! conformance_tests {
                 a_value_that_was_changed_and_put_back_conflicts,
                 of_many_writers_of_one_snapshot_one_commits,
                 counters_incremented_at_once_lose_no_increment,
+                whoever_lost_sees_the_winner_with_the_next_snapshot,
             }
             guard {
                 without_a_guard_write_skew_happens,

@@ -7,7 +7,8 @@
 //! What it refuses to do: it never reads the tree, and never waits for a flush.
 //!
 //! What always holds: a version is published after it is durable (with [`SyncPolicy::Always`]), in order, a group at a
-//! time; after a failed write or sync nothing more is committed.
+//! time; who is told of a conflict sees what came first with the next snapshot; after a failed write or sync nothing
+//! more is committed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -139,6 +140,8 @@ pub(super) struct Committer {
     group: GroupBuilder,
     /// The transactions of the group with their versions.
     accepted: Vec<(Box<Submission>, Version)>,
+    /// Who is told of a conflict when the group is written: what came first may be in it.
+    conflicting: Vec<oneshot::Sender<Result<Committed, CommitError>>>,
     space_checked: Option<Instant>,
     appended_since_space_checked: u64,
     synced: Instant,
@@ -170,6 +173,7 @@ impl Committer {
             journal_bytes,
             group: GroupBuilder::new(),
             accepted: Vec::new(),
+            conflicting: Vec::new(),
             space_checked: None,
             appended_since_space_checked: 0,
             synced: Instant::now(),
@@ -232,7 +236,9 @@ impl Committer {
         self.group.clear();
         let now_ms = self.shared.clock.now_ms();
         self.consider(first, now_ms);
-        while self.group.len() < GROUP_MAX_BYTES && self.accepted.len() < GROUP_MAX_TRANSACTIONS {
+        while self.group.len() < GROUP_MAX_BYTES
+            && self.accepted.len() + self.conflicting.len() < GROUP_MAX_TRANSACTIONS
+        {
             match self.messages.try_recv() {
                 Ok(Message::Commit(next)) => self.consider(next, now_ms),
                 Ok(Message::Stop) => {
@@ -244,6 +250,9 @@ impl Committer {
         }
         if !self.accepted.is_empty() {
             self.write_and_answer(began);
+        }
+        for conflicting in self.conflicting.drain(..) {
+            let _ = conflicting.send(Err(CommitError::Conflict));
         }
     }
 
@@ -257,7 +266,7 @@ impl Committer {
             if !submission.is_relocation {
                 add(&self.shared.counters.conflicts, 1);
             }
-            return submission.refuse(CommitError::Conflict);
+            return self.conflicting.push(submission.reply);
         }
         let is_bound_by_reserve = submission.put_bytes > RESERVE_PUT_MAX_BYTES && !submission.is_relocation;
         if is_bound_by_reserve && self.shared.is_disk_low() {
@@ -287,6 +296,8 @@ impl Committer {
             }
             Err(AppendError::Full) => {
                 self.shared.set_disk_low(true);
+                // Its versions are passed over: what was refused stands in nobody's way.
+                self.shared.views.publish(self.oracle.last());
                 let reserve_bytes = self.settings.reserve_bytes;
                 for (submission, _) in self.accepted.drain(..) {
                     submission.refuse(CommitError::DiskFull { reserve_bytes });

@@ -10,7 +10,6 @@
 //! wrapper. The rows of lost answers stay.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -20,9 +19,7 @@ use crate::{CommitError, CommitToken, KeyRange, Outcome, ReadError, Store, Txn};
 pub const RESERVED_KEYS_START: &[u8] = &[0xFF; 16];
 
 /// How often settling an attempt is tried while others write its row.
-const SETTLE_MAX_ATTEMPTS: usize = 200;
-/// The pause between two tries: a conflict can be answered before the write that came first is visible.
-const SETTLE_PAUSE: Duration = Duration::from_millis(1);
+const SETTLE_MAX_ATTEMPTS: usize = 16;
 
 /// How many rows of answered commits one commit takes away.
 const REMOVE_MAX_ROWS: usize = 16;
@@ -112,7 +109,6 @@ pub(super) async fn settle<S: Store>(store: &S, row: &Bytes) -> Result<Outcome, 
             Err(CommitError::Conflict | CommitError::Unknown { .. } | CommitError::Expired { .. }) => {}
             Err(error) => return Err(ReadError::Unavailable { reason: error.to_string() }),
         }
-        tokio::time::sleep(SETTLE_PAUSE).await;
     }
     Err(ReadError::Unavailable { reason: format!("not settled in {SETTLE_MAX_ATTEMPTS} attempts") })
 }

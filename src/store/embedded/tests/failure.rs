@@ -122,6 +122,8 @@ async fn a_full_disk_refuses_commits_and_nothing_else() {
     assert_eq!(refused, Err(CommitError::DiskFull { reserve_bytes: 0 }));
     assert_eq!(get(&store, "before").await.unwrap().unwrap(), "1");
     files.limit(None);
+    // What was refused does not stand in the way of the next try.
+    put(&store, "key", "again".into()).await.unwrap();
     put(&store, "after", "2".into()).await.unwrap();
     drop(store);
     let store = open(&files.after_crash(&mut StdRng::seed_from_u64(1)));

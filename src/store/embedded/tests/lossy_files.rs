@@ -36,6 +36,10 @@ struct Disk {
     capacity_bytes: Option<u64>,
     /// The file whose syncs do not end.
     held: Option<usize>,
+    /// How many syncs have waited, or wait, to end.
+    held_syncs: u64,
+    /// How many of them may go on.
+    let_through: u64,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +110,18 @@ impl LossyFiles {
     pub(super) fn release_syncs(&self) {
         self.disk().held = None;
         self.released.notify_all();
+    }
+
+    /// Lets one more of the syncs that are held go on.
+    pub(super) fn release_one_sync(&self) {
+        self.disk().let_through += 1;
+        self.released.notify_all();
+    }
+
+    /// Returns when that many syncs have been held since the first [`hold_syncs_of`](Self::hold_syncs_of).
+    pub(super) fn wait_until_held(&self, syncs: u64) {
+        let waited = self.released.wait_while(self.disk(), |disk| disk.held_syncs < syncs);
+        drop(waited.expect("nothing panics with the lock held"));
     }
 
     /// How many changes were made: writes, lengths, syncs and names.
@@ -331,6 +347,18 @@ struct LossyFile {
 }
 
 impl LossyFile {
+    fn wait_while_held(&self) {
+        let mut disk = self.files.disk();
+        if disk.held != Some(self.file) {
+            return;
+        }
+        disk.held_syncs += 1;
+        let number = disk.held_syncs;
+        self.files.released.notify_all();
+        let is_held = |disk: &mut Disk| disk.held == Some(self.file) && disk.let_through < number;
+        drop(self.files.released.wait_while(disk, is_held).expect("nothing panics with the lock held"));
+    }
+
     fn set_len_with(&self, len: u64, takes_space: bool) -> io::Result<()> {
         let len = position(len);
         self.files.change(|disk| {
@@ -384,9 +412,7 @@ impl StoreFile for LossyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let is_held = |disk: &mut Disk| disk.held == Some(self.file);
-        let released = self.files.released.wait_while(self.files.disk(), is_held);
-        drop(released.expect("nothing panics with the lock held"));
+        self.wait_while_held();
         self.files.change(|disk| {
             disk.syncs += 1;
             let is_failing = disk.fail_sync_at == Some(disk.syncs);

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod failure;
+mod hanging;
 mod kill;
 mod lossy_files;
 mod recovery;
