@@ -16,9 +16,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::deadline::{Deadline, HANG_AFTER};
+use crate::tikv_cluster::TikvCluster;
 
 /// A broker under test.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Broker {
     admin: Option<String>,
     arguments: Vec<String>,
     starts: u32,
+    // After the process: it ends first.
+    cluster: Option<TikvCluster>,
 }
 
 impl Broker {
@@ -56,6 +60,7 @@ impl Broker {
             admin: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             starts: 0,
+            cluster: None,
         };
         match std::env::var("TIDEGATE_TEST_BOOTSTRAP") {
             Ok(bootstrap) => broker.bootstrap = bootstrap,
@@ -63,6 +68,18 @@ impl Broker {
                 .spawn("127.0.0.1:0", "127.0.0.1:0")
                 .unwrap_or_else(|said| panic!("the broker ended before it served:\n{said}")),
         }
+        broker
+    }
+
+    /// As [`Broker::start_with`], in a fresh namespace of a cluster, which is the broker's own from then on.
+    ///
+    /// # Panics
+    /// As [`Broker::start`].
+    #[must_use]
+    pub fn start_on(cluster: TikvCluster, arguments: &[&str]) -> Self {
+        let namespace = cluster.fresh_namespace();
+        let mut broker = Self::start_with(&[&on(&namespace), arguments].concat());
+        broker.cluster = Some(cluster);
         broker
     }
 
@@ -122,16 +139,44 @@ impl Broker {
     /// # Panics
     /// For a broker that was not started by this test, or one that does not end.
     pub fn terminate(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("only a broker that this test started can be ended");
-        let id = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("SIGTERM is delivered");
+        self.signal(Signal::TERM);
+        self.wait_for_end()
+    }
+
+    /// Stops the process where it is (SIGSTOP): it keeps its connections and answers nothing.
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("only a broker that this test started takes signals");
+        kill_process(Pid::from_child(process), signal).expect("the signal is delivered");
+    }
+
+    /// Waits until the process has ended by itself, and returns how it did.
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test, or one that does not end.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("only a broker that this test started can end");
         let (done, ended) = mpsc::channel();
         let waiter = thread::spawn(move || {
             let status = process.wait().expect("the process is reaped");
             // The receiver is gone only if the test has failed already.
             let _ = done.send(status);
         });
-        let status = ended.recv_timeout(HANG_AFTER).expect("the broker ends after SIGTERM");
+        let status = ended.recv_timeout(HANG_AFTER).expect("the broker ends");
         waiter.join().expect("the waiting thread ends");
         status
     }
@@ -216,6 +261,13 @@ impl Drop for Broker {
             eprintln!("the broker's last lines on standard error:\n{}", lines[from..].join("\n"));
         }
     }
+}
+
+/// The arguments for a broker on a namespace of a TiKV cluster. A lease that is short: who was killed in a test is not
+/// waited for any longer than needed.
+#[must_use]
+pub fn on(namespace: &str) -> [&str; 4] {
+    ["--store", namespace, "--broker-lease-ms", "1000"]
 }
 
 /// The program under test: beside the test executables, where `cargo build -p tidegate-cli` puts it.

@@ -19,4 +19,8 @@ pub mod refusals;
 pub mod schedule_book;
 pub mod scheduled_topic;
 pub mod shared_ledger;
+pub mod store_under_test;
+pub mod tcp_proxy;
+pub mod tikv_cluster;
+pub mod tikv_process;
 pub mod wire;

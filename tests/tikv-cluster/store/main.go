@@ -1,0 +1,202 @@
+// A single-node TiKV-protocol store for integration tests: PingCAP's unistore
+// served over gRPC and registered with a real PD.
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pingcap/badger"
+	"github.com/pingcap/badger/options"
+	"github.com/pingcap/kvproto/pkg/deadlock"
+	"github.com/pingcap/kvproto/pkg/errorpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"github.com/pingcap/kvproto/pkg/tikvpb"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/config"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/lockstore"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/pd"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
+	"google.golang.org/grpc"
+)
+
+// store answers the few calls where unistore relies on habits of client-go that
+// the Rust client does not share.
+type store struct{ *tikv.Server }
+
+// KvGet: unistore never sets NotFound, so the Rust client would read a missing
+// key as an empty value.
+func (s store) KvGet(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetResponse, error) {
+	resp, err := s.Server.KvGet(ctx, r)
+	if err == nil && resp.Error == nil && resp.RegionError == nil {
+		resp.NotFound = len(resp.Value) == 0
+	}
+	return resp, err
+}
+
+// KvScan: unistore ignores KeyOnly.
+func (s store) KvScan(ctx context.Context, r *kvrpcpb.ScanRequest) (*kvrpcpb.ScanResponse, error) {
+	resp, err := s.Server.KvScan(ctx, r)
+	if err == nil && r.KeyOnly {
+		for _, p := range resp.Pairs {
+			p.Value = nil
+		}
+	}
+	return resp, err
+}
+
+// KvPrewrite: unistore copies Secondaries into every lock even without async
+// commit (the Rust client always fills it: quadratic), and a lock of 8 MiB or
+// more crashes it, where TiKV answers RaftEntryTooLarge.
+func (s store) KvPrewrite(ctx context.Context, r *kvrpcpb.PrewriteRequest) (*kvrpcpb.PrewriteResponse, error) {
+	if !r.UseAsyncCommit {
+		r.Secondaries = nil
+	}
+	if r.Size() >= 8*config.MB-4096 {
+		return &kvrpcpb.PrewriteResponse{RegionError: &errorpb.Error{
+			Message: "entry too large", RaftEntryTooLarge: &errorpb.RaftEntryTooLarge{
+				RegionId: r.Context.GetRegionId(), EntrySize: uint64(r.Size())}}}, nil
+	}
+	return s.Server.KvPrewrite(ctx, r)
+}
+
+func main() {
+	pdAddr := flag.String("pd", "127.0.0.1:2379", "PD address")
+	addr := flag.String("addr", "127.0.0.1:20160", "listen address")
+	advertised := flag.String("advertise-addr", "", "address that PD tells clients; default: the listen address")
+	dir := flag.String("data-dir", "", "data directory")
+	fsync := flag.Bool("sync", false, "fsync every write")
+	regionMB := flag.Int64("region-mb", 64, "size at which a region splits")
+	untilStdin := flag.Bool("until-stdin-closes", false, "stop also when standard input ends: with the test that holds it")
+	flag.Parse()
+
+	if *advertised == "" {
+		*advertised = *addr
+	}
+
+	conf := config.DefaultConf
+	conf.Server.PDAddr, conf.Server.StoreAddr = *pdAddr, *advertised
+	conf.Server.Raft = false
+	conf.Server.RegionSize = *regionMB * config.MB
+	conf.Engine.DBPath = *dir
+	conf.Engine.ValueThreshold = 0
+	conf.Engine.SyncWrite = *fsync
+	must(os.MkdirAll(*dir, 0o755))
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if *untilStdin {
+		go func() {
+			io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
+	c, err := pd.NewClient([]string{"http://" + *pdAddr}, "store")
+	must(err)
+	pdc := &heartbeats{Client: c, last: map[uint64]*pdpb.RegionHeartbeatRequest{}}
+	svc, err := open(&conf, pdc)
+	must(err)
+	go pdc.run()
+	l, err := net.Listen("tcp", *addr)
+	must(err)
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
+	tikvpb.RegisterTikvServer(g, store{svc})
+	deadlock.RegisterDeadlockServer(g, svc)
+	go func() { must(g.Serve(l)) }()
+	fmt.Println("READY", *addr)
+	<-ctx.Done()
+	g.Stop()
+	svc.Stop()
+}
+
+// open assembles unistore from its parts, as its server.New does, and in
+// addition loads the locks that the last clean stop wrote to lock_store; without
+// them a restart forgets prewritten secondaries and tears transactions.
+func open(conf *config.Config, pdc pd.Client) (*tikv.Server, error) {
+	physical, logical, err := pdc.GetTS(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	sp := &tikv.SafePoint{}
+	o := badger.DefaultOptions
+	o.Dir = filepath.Join(conf.Engine.DBPath, "kv")
+	o.ValueDir = o.Dir
+	o.ManagedTxns = true
+	o.ValueThreshold = 0
+	o.SyncWrites = conf.Engine.SyncWrite
+	o.CompactionFilterFactory = sp.CreateCompactionFilter
+	for i := range o.TableBuilderOptions.CompressionPerLevel {
+		o.TableBuilderOptions.CompressionPerLevel[i] = options.None
+	}
+	db, err := badger.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	b := &mvcc.DBBundle{DB: db, LockStore: lockstore.NewMemStore(8 << 20), StateTS: uint64(physical)<<18 + uint64(logical)}
+	dump := filepath.Join(conf.Engine.DBPath, "lock_store")
+	if raw, err := os.ReadFile(dump); err == nil {
+		for len(raw) >= 8 {
+			k, v := int(binary.NativeEndian.Uint32(raw)), int(binary.NativeEndian.Uint32(raw[4:]))
+			b.LockStore.Put(raw[8:8+k], raw[8+k:8+k+v])
+			raw = raw[8+k+v:]
+		}
+		must(os.Remove(dump)) // valid once: stale after the next write
+	}
+	rm := tikv.NewStandAloneRegionManager(b, tikv.RegionOptions{StoreAddr: conf.Server.StoreAddr,
+		PDAddr: conf.Server.PDAddr, RegionSize: conf.Server.RegionSize}, pdc)
+	inner := tikv.NewStandAlongInnerServer(b)
+	inner.Setup(pdc)
+	st := tikv.NewMVCCStore(conf, b, conf.Engine.DBPath, sp, tikv.NewDBWriter(b), pdc)
+	st.DeadlockDetectSvr.ChangeRole(tikv.Leader)
+	if err := inner.Start(pdc); err != nil {
+		return nil, err
+	}
+	st.StartDeadlockDetection(false)
+	return tikv.NewServer(rm, st, inner), nil
+}
+
+// heartbeats re-sends every region each second, as TiKV does: unistore reports a
+// region only when it loads or splits, so a restarted PD would not know it.
+type heartbeats struct {
+	pd.Client
+	mu   sync.Mutex
+	last map[uint64]*pdpb.RegionHeartbeatRequest
+}
+
+func (h *heartbeats) ReportRegion(r *pdpb.RegionHeartbeatRequest) {
+	h.mu.Lock()
+	h.last[r.Region.Id] = r
+	h.mu.Unlock()
+	h.Client.ReportRegion(r)
+}
+
+func (h *heartbeats) run() {
+	for range time.Tick(time.Second) {
+		h.mu.Lock()
+		all := slices.Collect(maps.Values(h.last))
+		h.mu.Unlock()
+		for _, r := range all {
+			h.Client.ReportRegion(&pdpb.RegionHeartbeatRequest{Region: r.Region, Leader: r.Leader, ApproximateSize: r.ApproximateSize})
+		}
+	}
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,293 @@
+//! A cluster that speaks TiKV's protocol, for tests: a real Placement Driver and one store (`tikv-cluster/README.md`
+//! says what it can show), on free ports and in a fresh directory. Or a real cluster, if `TIDEGATE_TEST_PD` names one.
+//!
+//! Always: the processes of a cluster are gone when it is dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::tcp_proxy::TcpProxy;
+use crate::tikv_process::TikvProcess;
+
+/// How many ports are tried: another process may take one between its choice and its use.
+const PORTS_MAX: usize = 10;
+
+/// Where a test's data is, and what can be done to it.
+#[derive(Debug)]
+pub enum TikvCluster {
+    /// Processes of this test.
+    Own(Box<OwnCluster>),
+    /// The cluster that `TIDEGATE_TEST_PD` names: `HOST:PORT[,HOST:PORT...]`.
+    Named(String),
+}
+
+/// A Placement Driver and a store that this test started, and can stop.
+#[derive(Debug)]
+pub struct OwnCluster {
+    // Before the Placement Driver: the store is to end first.
+    store: Option<TikvProcess>,
+    store_address: SocketAddr,
+    proxy: TcpProxy,
+    pd: Option<TikvProcess>,
+    pd_address: SocketAddr,
+    pd_peer_address: SocketAddr,
+    region_mb: u32,
+    directory: TempDir,
+}
+
+impl TikvCluster {
+    /// The cluster that `TIDEGATE_TEST_PD` names, or a fresh one.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn start() -> Self {
+        match std::env::var("TIDEGATE_TEST_PD") {
+            Ok(pd) => Self::Named(pd),
+            Err(_) => Self::Own(Box::new(OwnCluster::start())),
+        }
+    }
+
+    /// For `--store`: a namespace that nobody has used.
+    #[must_use]
+    pub fn fresh_namespace(&self) -> String {
+        let pd = match self {
+            Self::Own(own) => own.pd_address.to_string(),
+            Self::Named(pd) => pd.clone(),
+        };
+        format!("tikv://{pd}/test-{:016x}", rand::random::<u64>())
+    }
+}
+
+impl OwnCluster {
+    /// A fresh cluster whose regions hardly ever split.
+    ///
+    /// # Panics
+    /// When the programs are not built (run `tests/setup`) or do not start.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with_regions_of(64)
+    }
+
+    /// A fresh cluster whose regions split when they hold so many MiB.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn start_with_regions_of(region_mb: u32) -> Self {
+        let mut cluster = Self::without_a_store(region_mb);
+        for _ in 0..PORTS_MAX {
+            if let Some(process) = cluster.spawn_store() {
+                cluster.store = Some(process);
+                return cluster;
+            }
+            cluster.store_address = free_address();
+            cluster.proxy = TcpProxy::start(cluster.store_address);
+        }
+        panic!("the store does not start:\n{}", cluster.said("store"));
+    }
+
+    /// A Placement Driver alone: no store has registered with it.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn placement_driver_only() -> Self {
+        Self::without_a_store(64)
+    }
+
+    fn without_a_store(region_mb: u32) -> Self {
+        let store_address = free_address();
+        let mut cluster = Self {
+            store: None,
+            store_address,
+            proxy: TcpProxy::start(store_address),
+            pd: None,
+            pd_address: store_address,
+            pd_peer_address: store_address,
+            region_mb,
+            directory: tempfile::Builder::new()
+                .prefix("tidegate-test-")
+                .tempdir()
+                .expect("a temporary directory"),
+        };
+        for _ in 0..PORTS_MAX {
+            (cluster.pd_address, cluster.pd_peer_address) = (free_address(), free_address());
+            if let Some(process) = cluster.spawn_pd() {
+                cluster.pd = Some(process);
+                return cluster;
+            }
+        }
+        panic!("the Placement Driver does not start:\n{}", cluster.said("pd"));
+    }
+
+    /// For `--store`: one namespace of this cluster.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> String {
+        format!("tikv://{}/{name}", self.pd_address)
+    }
+
+    /// What stands between every client and the store.
+    #[must_use]
+    pub fn proxy(&self) -> &TcpProxy {
+        &self.proxy
+    }
+
+    /// Ends the store in order (SIGTERM). Killed, it would forget the locks of prewritten transactions, which a real
+    /// TiKV never does.
+    ///
+    /// # Panics
+    /// When it does not run or does not end.
+    pub fn stop_store(&mut self) {
+        self.store.take().expect("the store runs").terminate();
+    }
+
+    /// Starts the store again, on its port and its data.
+    ///
+    /// # Panics
+    /// When it runs or does not start.
+    pub fn start_store(&mut self) {
+        assert!(self.store.is_none(), "stop it first");
+        self.store = self.spawn_store();
+        assert!(self.store.is_some(), "the store does not start again:\n{}", self.said("store"));
+    }
+
+    /// Stops the store where it is.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze_store(&self) {
+        self.store.as_ref().expect("the store runs").freeze();
+    }
+
+    /// Lets the store go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw_store(&self) {
+        self.store.as_ref().expect("the store runs").thaw();
+    }
+
+    /// Ends the Placement Driver in order.
+    ///
+    /// # Panics
+    /// When it does not run or does not end.
+    pub fn stop_pd(&mut self) {
+        self.pd.take().expect("the Placement Driver runs").terminate();
+    }
+
+    /// Starts the Placement Driver again, on its ports and its data.
+    ///
+    /// # Panics
+    /// When it runs or does not start.
+    pub fn start_pd(&mut self) {
+        assert!(self.pd.is_none(), "stop it first");
+        self.pd = self.spawn_pd();
+        assert!(self.pd.is_some(), "the Placement Driver does not start again:\n{}", self.said("pd"));
+    }
+
+    /// Stops the Placement Driver where it is: it keeps its connections and answers nothing.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze_pd(&self) {
+        self.pd.as_ref().expect("the Placement Driver runs").freeze();
+    }
+
+    /// Lets the Placement Driver go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw_pd(&self) {
+        self.pd.as_ref().expect("the Placement Driver runs").thaw();
+    }
+
+    /// How many regions the Placement Driver knows.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn regions(&self) -> u64 {
+        let (status, body) = crate::admin_http::get(&self.pd_address.to_string(), "/pd/api/v1/stats/region");
+        assert_eq!(status, 200, "{body}");
+        let stats: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        stats["count"].as_u64().expect("a count of regions")
+    }
+
+    fn spawn_pd(&self) -> Option<TikvProcess> {
+        let arguments = [
+            "--name=pd1".to_owned(),
+            format!("--data-dir={}", self.path("pd").display()),
+            format!("--client-urls=http://{}", self.pd_address),
+            format!("--peer-urls=http://{}", self.pd_peer_address),
+            format!("--log-file={}", self.path("pd.log").display()),
+            "--log-level=warn".to_owned(),
+        ];
+        TikvProcess::start("pd", &arguments, &self.path("pd.stderr"))
+    }
+
+    fn spawn_store(&self) -> Option<TikvProcess> {
+        let arguments = [
+            format!("-pd={}", self.pd_address),
+            format!("-addr={}", self.store_address),
+            format!("-advertise-addr={}", self.proxy.address()),
+            format!("-data-dir={}", self.path("store").display()),
+            format!("-region-mb={}", self.region_mb),
+        ];
+        TikvProcess::start("store", &arguments, &self.path("store.stderr"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn said(&self, program: &str) -> String {
+        std::fs::read_to_string(self.path(&format!("{program}.stderr"))).unwrap_or_default()
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    free.expect("a free port")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_starts_stops_and_leaves_nothing_behind() {
+        let mut cluster = OwnCluster::start();
+        let (pd, store) = (cluster.pd_address, cluster.store_address);
+        assert!(cluster.regions() >= 1);
+        cluster.stop_store();
+        TcpStream::connect(store).expect_err("nobody listens any more");
+        cluster.start_store();
+        TcpStream::connect(store).expect("it listens again");
+        cluster.stop_pd();
+        cluster.start_pd();
+        cluster.freeze_pd();
+        // Frozen as it is, it goes too.
+        drop(cluster);
+        TcpStream::connect(pd).expect_err("nobody listens any more");
+        TcpStream::connect(store).expect_err("nobody listens any more");
+    }
+
+    #[test]
+    fn a_cluster_is_gone_after_a_panic() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let panicked = std::thread::spawn(move || {
+            let cluster = OwnCluster::start();
+            tell.send((cluster.pd_address, cluster.store_address)).expect("it is heard");
+            panic!("as a test that fails does, on purpose");
+        });
+        panicked.join().expect_err("it panicked");
+        let (pd, store) = told.recv().expect("the cluster had started");
+        TcpStream::connect(pd).expect_err("nobody listens any more");
+        TcpStream::connect(store).expect_err("nobody listens any more");
+    }
+}
