@@ -7,9 +7,13 @@
 //! librdkafka before 2.11.1 (so kcat 1.7 with librdkafka 2.0.2, and most bindings of before August 2025) sends every
 //! batch uncompressed to a broker whose Produce does not begin at 0, whatever codec it was told to use; zstd wants Produce
 //! 7 and Fetch 10 within the ranges besides. No client that speaks record batches v2 then chooses Produce 0 to 2, as
-//! each takes the highest version that both sides have; one that does gets UNSUPPORTED_VERSION. librdkafka's other
+//! each takes the highest version that both sides have; the connection of one that does is closed. librdkafka's other
 //! features look at ranges that are served: message format 2 at Produce 3 and Fetch 4, balanced groups at OffsetCommit
 //! 1 to 2 and OffsetFetch 1, look-up by time at ListOffsets 1, idempotence at InitProducerId 0, lz4 at FindCoordinator 0.
+//!
+//! A version that is not served is answered with an error code for ApiVersions alone, which is how clients find out what
+//! is served. For every other API there is no form of answer that its client could be sure to read, so the connection is
+//! closed, as Apache Kafka does it (`SocketServer.parseRequestHeader`).
 //!
 //! Sources: librdkafka's `rdkafka_feature.c` and its issue 4956; KAFKA-18659; KIP-896.
 

@@ -15,7 +15,7 @@ use tidegate_protocol::{Encodable, HeaderVersion, versions};
 
 use crate::Broker;
 use crate::handler;
-use crate::metrics::{ErrorCodes, record_request, record_unanswered};
+use crate::metrics::{ErrorCodes, record_request};
 
 /// What a connection has told of itself.
 #[derive(Clone, Debug)]
@@ -47,8 +47,9 @@ pub(crate) enum Answer<R> {
     Now(R),
     /// The answer comes when something has happened (a commit, new records, the others of a group).
     Later(BoxFuture<'static, R>),
-    /// The client wants none (produce with acks = 0).
-    Nothing,
+    /// The client wants none (produce with acks = 0). An error in what it would have been ends the connection: to a client
+    /// that waits for no answer nothing else can be said, and it asks for metadata when it comes again, as with Kafka.
+    Unsent(BoxFuture<'static, R>),
 }
 
 /// Why a connection cannot go on: what it sent is no request that an error code could answer.
@@ -58,13 +59,15 @@ pub(crate) enum RequestError {
     UnknownApi { api_key: i16 },
     #[error("{api:?} is not served in version {version}")]
     UnknownVersion { api: ApiKey, version: i16 },
+    #[error("{api:?} failed with error {code}, and its client waits for no answer")]
+    Unsent { api: ApiKey, code: i16 },
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
 /// A request that was begun.
 pub(crate) enum Begun {
-    Ready(Option<Bytes>),
+    Ready(Bytes),
     Waiting(BoxFuture<'static, Result<Option<Bytes>, RequestError>>),
 }
 
@@ -77,7 +80,7 @@ impl Begun {
     /// The framed answer, if the client wants one.
     pub(crate) async fn answer(self) -> Result<Option<Bytes>, RequestError> {
         match self {
-            Self::Ready(answer) => Ok(answer),
+            Self::Ready(answer) => Ok(Some(answer)),
             Self::Waiting(answer) => answer.await,
         }
     }
@@ -166,13 +169,12 @@ where
     R: WireAnswer + Send + 'static,
 {
     Ok(match answer {
-        Answer::Now(response) => Begun::Ready(Some(encode(envelope, &response)?)),
+        Answer::Now(response) => Begun::Ready(encode(envelope, &response)?),
         Answer::Later(response) => {
             Begun::Waiting(Box::pin(async move { encode(envelope, &response.await).map(Some) }))
         }
-        Answer::Nothing => {
-            record_unanswered(envelope.api, envelope.begun.elapsed());
-            Begun::Ready(None)
+        Answer::Unsent(response) => {
+            Begun::Waiting(Box::pin(async move { check_unsent(envelope, &response.await).map(|()| None) }))
         }
     })
 }
@@ -182,6 +184,18 @@ fn encode(envelope: Envelope, response: &impl WireAnswer) -> Result<Bytes, Reque
     let frame = response.frame(envelope)?;
     record_request(envelope.api, envelope.begun.elapsed(), response);
     Ok(frame)
+}
+
+/// Counts an answer that is not sent, and finds the first error in it.
+fn check_unsent(envelope: Envelope, response: &impl ErrorCodes) -> Result<(), RequestError> {
+    record_request(envelope.api, envelope.begun.elapsed(), response);
+    let mut first = Ok(());
+    response.each_error(&mut |code| {
+        if first.is_ok() && code != 0 {
+            first = Err(RequestError::Unsent { api: envelope.api, code });
+        }
+    });
+    first
 }
 
 /// An answer that can be sent and counted.

@@ -1,7 +1,8 @@
 //! Produce, versions 3 to 13.
 //!
 //! From 5 the answer carries the log's start, from 8 a message; from 7 zstd is allowed; from 13 topics have ids instead of
-//! names. The time-out is that of replication, of which there is none: a commit has the store's.
+//! names. The time-out is that of replication, of which there is none: a commit has the store's. With acks = 0 nothing is
+//! answered, and what would have been an error ends the connection.
 
 use std::sync::Arc;
 
@@ -56,17 +57,15 @@ pub(crate) async fn handle(
     for topic in request.topic_data {
         topics.push(begin_topic(broker, caller, request.acks, topic).await);
     }
-    if request.acks == 0 {
-        return Answer::Nothing;
-    }
     let version = caller.version;
-    Answer::Later(Box::pin(async move {
+    let answered = Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
         for topic in topics {
             responses.push(answer_topic(version, topic).await);
         }
         ProduceResponse::default().with_responses(responses)
-    }))
+    });
+    if request.acks == 0 { Answer::Unsent(answered) } else { Answer::Later(answered) }
 }
 
 async fn begin_topic(broker: &Broker, caller: &Caller, acks: i16, topic: TopicProduceData) -> BegunTopic {

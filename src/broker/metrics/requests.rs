@@ -41,9 +41,11 @@ impl ApiMetrics {
     }
 }
 
-/// Counts an answered request, its time and the errors in its answer.
+/// Counts a request, its time and the errors in its answer.
 pub(crate) fn record_request(api: ApiKey, elapsed: Duration, response: &impl ErrorCodes) {
-    let Some(metrics) = record(api, elapsed) else { return };
+    let Some(metrics) = apis().and_then(|apis| apis.get(&(api as i16))) else { return };
+    metrics.requests.increment(1);
+    metrics.seconds.record(elapsed.as_secs_f64());
     response.each_error(&mut |code| {
         if code != 0 {
             let error = ResponseError::try_from_code(code).map(|error| format!("{error:?}"));
@@ -51,16 +53,4 @@ pub(crate) fn record_request(api: ApiKey, elapsed: Duration, response: &impl Err
             counter!(names::REQUEST_ERRORS, &labels).increment(1);
         }
     });
-}
-
-/// Counts a request that is not answered, and the time that it took to begin it.
-pub(crate) fn record_unanswered(api: ApiKey, elapsed: Duration) {
-    record(api, elapsed);
-}
-
-fn record(api: ApiKey, elapsed: Duration) -> Option<&'static ApiMetrics> {
-    let metrics = apis()?.get(&(api as i16))?;
-    metrics.requests.increment(1);
-    metrics.seconds.record(elapsed.as_secs_f64());
-    Some(metrics)
 }

@@ -1,7 +1,7 @@
 //! One connection: a reader that begins its requests in order, and a writer that answers them in the same order.
 //!
-//! The reader waits for memory before it takes a large request in, and for a place among
-//! `max.in.flight.requests.per.connection`; a request that only waits (a long poll, a join, a commit) does not keep the
+//! The reader waits for memory before it takes a large request in, of all connections' and of its own share of it, and for
+//! a place among `max.in.flight.requests.per.connection`; a request that only waits (a long poll, a join, a commit) does not keep the
 //! next one from being begun. When either side ends, the other does; after bytes that are no request, what was begun
 //! before them is still answered.
 
@@ -17,7 +17,7 @@ use tokio_util::codec::FramedRead;
 use tracing::debug;
 
 use super::frame::{Frame, FrameDecoder, FrameError};
-use super::memory::{Granted, RequestMemory, SMALL_REQUEST_BYTES};
+use super::memory::{ConnectionMemory, Granted, RequestMemory, SMALL_REQUEST_BYTES};
 use crate::Broker;
 use crate::dispatch::{self, Begun, RequestError};
 
@@ -104,6 +104,7 @@ pub(crate) async fn serve(
     memory: Arc<RequestMemory>,
 ) {
     let traffic = Arc::new(Traffic::new(broker.settings.max_in_flight_requests_per_connection));
+    let memory = ConnectionMemory::new(memory, broker.settings.queued_max_connection_bytes);
     // Bounded by the places of `traffic`.
     let (sender, receiver) = mpsc::unbounded_channel();
     let mut writer = tokio::spawn(write_answers(write, receiver, traffic.clone()));
@@ -133,7 +134,7 @@ async fn read_requests(
     broker: &Arc<Broker>,
     read: impl AsyncRead + Unpin,
     peer: SocketAddr,
-    memory: &RequestMemory,
+    memory: &ConnectionMemory,
     traffic: &Traffic,
     sender: mpsc::UnboundedSender<InFlight>,
 ) -> Result<LastRead, Ended> {
@@ -168,7 +169,7 @@ async fn read_requests(
 async fn read_frame<R: AsyncRead + Unpin>(
     frames: &mut FramedRead<R, FrameDecoder>,
     length: usize,
-    memory: &RequestMemory,
+    memory: &ConnectionMemory,
     idle: Duration,
 ) -> Result<Option<(bytes::Bytes, Granted)>, Ended> {
     let is_large = length > SMALL_REQUEST_BYTES;

@@ -12,11 +12,11 @@ use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use tidegate_protocol::WireLayout;
 use tidegate_protocol::batch::{BatchOptions, Record, encode_batch};
 use tidegate_protocol::frame::{decode_response, encode_request};
+use tidegate_protocol::{WireLayout, versions};
 use tidegate_store::{ManualClock, MemoryStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -79,15 +79,12 @@ impl Peer {
 
     /// The next answer without its length; none if the connection was closed.
     async fn frame(&mut self) -> Option<Bytes> {
-        let length = self.pipe.read_i32().await.ok()?;
-        let mut frame = vec![0; usize::try_from(length).expect("a length")];
-        self.pipe.read_exact(&mut frame).await.ok()?;
-        Some(frame.into())
+        next_frame(&mut self.pipe).await
     }
 
     /// The id of the next answer.
     async fn id(&mut self) -> Option<i32> {
-        self.frame().await.map(|frame| i32::from_be_bytes(*frame.first_chunk().expect("an id")))
+        next_id(&mut self.pipe).await
     }
 
     /// Waits until the broker has closed, and has nothing to say before.
@@ -95,6 +92,17 @@ impl Peer {
         assert_eq!(self.frame().await, None);
         self.served.await.expect("it does not panic");
     }
+}
+
+async fn next_frame(pipe: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
+    let length = pipe.read_i32().await.ok()?;
+    let mut frame = vec![0; usize::try_from(length).expect("a length")];
+    pipe.read_exact(&mut frame).await.ok()?;
+    Some(frame.into())
+}
+
+async fn next_id(pipe: &mut (impl AsyncRead + Unpin)) -> Option<i32> {
+    next_frame(pipe).await.map(|frame| i32::from_be_bytes(*frame.first_chunk().expect("an id")))
 }
 
 fn text(text: &str) -> StrBytes {
@@ -123,6 +131,25 @@ fn produce(value: &'static [u8]) -> m::ProduceRequest {
     let topic =
         TopicProduceData::default().with_name(TopicName(text(TOPIC))).with_partition_data(vec![partition]);
     m::ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic])
+}
+
+/// A Produce that wants no answer.
+fn unanswered(topic: &str, value: &'static [u8]) -> m::ProduceRequest {
+    let mut request = produce(value).with_acks(0);
+    request.topic_data[0].name = TopicName(text(topic));
+    request
+}
+
+/// A request of this version that has nothing but its beginning: no client id and no tagged fields.
+fn bare(api_key: i16, version: i16) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_i32(11);
+    frame.put_i16(api_key);
+    frame.put_i16(version);
+    frame.put_i32(9);
+    frame.put_i16(-1);
+    frame.put_u8(0);
+    frame.freeze()
 }
 
 /// The beginning of a request of so many bytes, of which half are there.
@@ -212,6 +239,43 @@ async fn half_a_request_holds_nobody_up() {
     fixture.running.stop().await;
 }
 
+/// What waits behind a long poll is held in memory until that ends.
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_behind_a_long_poll_hold_up_their_own_connection_alone() {
+    let fixture = Fixture::new(|settings| {
+        settings.queued_max_request_bytes = 4 << 20;
+        settings.queued_max_connection_bytes = 1 << 20;
+    })
+    .await;
+    // A topic that the long poll does not wait for.
+    fixture.create_topics(1).await;
+    let mut large = produce(vec![b'x'; 200 << 10].leak());
+    large.topic_data[0].name = TopicName(text("t0"));
+    let large = |id| encode_request(9, id, None, &large).expect("it can be said");
+
+    let Peer { pipe: greedy, served: _serving } = fixture.connect();
+    let (mut answers, mut requests) = tokio::io::split(greedy);
+    // More than all the memory there is.
+    let poll = encode_request(11, 1, None, &long_poll(60_000)).expect("it can be said");
+    let frames: Vec<Bytes> = std::iter::once(poll).chain((2..32).map(large)).collect();
+    let sending = tokio::spawn(async move { requests.write_all(&frames.concat()).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!sending.is_finished(), "what does not fit is not read");
+
+    let began = Instant::now();
+    let mut other = fixture.connect();
+    for id in 1..5 {
+        other.pipe.write_all(&large(id)).await.expect("it is open");
+        assert_eq!(other.id().await, Some(id));
+    }
+    assert_eq!(began.elapsed().as_secs(), 0, "others have the rest of the memory");
+    for id in 1..32 {
+        assert_eq!(next_id(&mut answers).await, Some(id));
+    }
+    sending.await.expect("it does not panic").expect("it is open");
+    fixture.running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_its_answers_is_given_up() {
     let fixture = Fixture::new(|_| {}).await;
@@ -265,6 +329,78 @@ async fn what_was_asked_before_bad_input_is_answered_and_others_are_served() {
     let mut peer = fixture.connect();
     peer.send(12, 1, &metadata()).await;
     assert_eq!(peer.id().await, Some(1));
+    fixture.running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_api_versions_is_answered_in_a_version_that_is_not_served() {
+    let fixture = Fixture::new(|_| {}).await;
+    for range in versions::SERVED {
+        for version in [range.min - 1, range.max + 1] {
+            let mut peer = fixture.connect();
+            peer.send(12, 1, &metadata()).await;
+            peer.pipe.write_all(&bare(range.key as i16, version)).await.expect("it is open");
+            assert_eq!(peer.id().await, Some(1));
+            if range.key == m::ApiKey::ApiVersions {
+                let frame = peer.frame().await.expect("an answer");
+                let (id, answer) = decode_response::<m::ApiVersionsRequest>(0, frame).expect("in version 0");
+                let own = answer.api_keys[0].clone();
+                let told = (answer.error_code, answer.api_keys.len(), own.min_version, own.max_version);
+                assert_eq!((id, told), (9, (35, 1, range.min, range.max)));
+                peer.send(12, 2, &metadata()).await;
+                assert_eq!(peer.id().await, Some(2), "the client goes on");
+            } else {
+                peer.closed().await;
+            }
+        }
+    }
+    // What is advertised for librdkafka's sake is served no more than anything else.
+    for version in 0..3 {
+        let mut peer = fixture.connect();
+        peer.pipe.write_all(&bare(m::ApiKey::Produce as i16, version)).await.expect("it is open");
+        peer.closed().await;
+    }
+    fixture.running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_produced_without_an_answer_is_there_for_whoever_asks_next() {
+    let fixture = Fixture::new(|_| {}).await;
+    let mut peer = fixture.connect();
+    for _ in 0..10 {
+        peer.send(9, 1, &unanswered(TOPIC, b"a record")).await;
+    }
+    peer.send(9, 2, &produce(b"a record")).await;
+    let frame = peer.frame().await.expect("it is open");
+    let (id, response) = decode_response::<m::ProduceRequest>(9, frame).expect("an answer");
+    assert_eq!((id, response.responses[0].partition_responses[0].base_offset), (2, 10));
+    fixture.running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_nobody_waits_for_ends_the_connection() {
+    let fixture = Fixture::new(|_| {}).await;
+    let broken = {
+        let mut request = unanswered(TOPIC, b"a record");
+        let records = &mut request.topic_data[0].partition_data[0].records;
+        let mut bytes = records.take().expect("there are some").to_vec();
+        *bytes.last_mut().expect("there is one") ^= 1;
+        *records = Some(bytes.into());
+        request
+    };
+    for bad in [unanswered("nowhere", b"a record"), broken] {
+        let mut peer = fixture.connect();
+        peer.send(12, 1, &metadata()).await;
+        peer.send(9, 2, &unanswered(TOPIC, b"a record")).await;
+        peer.send(9, 3, &bad).await;
+        assert_eq!(peer.id().await, Some(1), "what was asked before is answered");
+        peer.closed().await;
+    }
+    let mut peer = fixture.connect();
+    peer.send(9, 1, &produce(b"a record")).await;
+    let frame = peer.frame().await.expect("it is open");
+    let (_, response) = decode_response::<m::ProduceRequest>(9, frame).expect("an answer");
+    assert_eq!(response.responses[0].partition_responses[0].base_offset, 2, "what was good before is kept");
     fixture.running.stop().await;
 }
 

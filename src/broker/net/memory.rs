@@ -4,6 +4,9 @@
 //! other, before they are read. So a peer that announces a large request and does not send it can hold up no more than
 //! other large ones, and not for long: while anybody waits for memory, those who hold some for a request that does not
 //! come are told so, again and again.
+//!
+//! What was read is held until it is answered, and answers leave in order: behind a long poll that may take minutes. So
+//! no connection gets more than a share of its own, however many of its requests wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +30,17 @@ pub(crate) struct RequestMemory {
     short: Notify,
 }
 
+/// The part of that memory that one connection may have.
+pub(super) struct ConnectionMemory {
+    all: Arc<RequestMemory>,
+    share: Pool,
+}
+
 /// Memory that is given back when this is dropped.
-pub(super) struct Granted(
-    #[expect(dead_code, reason = "it is held, and given back by dropping it")] OwnedSemaphorePermit,
-);
+pub(super) struct Granted {
+    #[expect(dead_code, reason = "it is held, and given back by dropping it")]
+    permits: [OwnedSemaphorePermit; 2],
+}
 
 struct Pool {
     permits: Arc<Semaphore>,
@@ -44,10 +54,10 @@ impl Pool {
     }
 
     /// One that is larger than all of it gets all of it.
-    async fn acquire(&self, bytes: usize) -> Granted {
+    async fn acquire(&self, bytes: usize) -> OwnedSemaphorePermit {
         let wanted = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(self.total).min(self.total);
         let permit = self.permits.clone().acquire_many_owned(wanted).await;
-        Granted(permit.expect("the semaphore is never closed"))
+        permit.expect("the semaphore is never closed")
     }
 }
 
@@ -58,7 +68,7 @@ impl RequestMemory {
     }
 
     /// Waits until there is room for a request of so many bytes.
-    pub(super) async fn acquire(&self, bytes: usize) -> Granted {
+    async fn acquire(&self, bytes: usize) -> OwnedSemaphorePermit {
         if bytes <= SMALL_REQUEST_BYTES {
             return self.small.acquire(bytes).await;
         }
@@ -70,9 +80,24 @@ impl RequestMemory {
             }
         }
     }
+}
+
+impl ConnectionMemory {
+    /// The memory of a connection that may have so many bytes of all there is.
+    pub(super) fn new(all: Arc<RequestMemory>, share_bytes: usize) -> Self {
+        Self { all, share: Pool::new(share_bytes) }
+    }
+
+    /// Waits until there is room for a request of so many bytes: first among the connection's own, so that one whose
+    /// requests pile up waits for them and holds nothing that others could have. A request that is larger than the
+    /// whole share comes alone.
+    pub(super) async fn acquire(&self, bytes: usize) -> Granted {
+        let own = self.share.acquire(bytes).await;
+        Granted { permits: [own, self.all.acquire(bytes).await] }
+    }
 
     /// Ends when somebody says that they wait for memory of large requests.
     pub(super) async fn is_short(&self) {
-        self.short.notified().await;
+        self.all.short.notified().await;
     }
 }

@@ -75,7 +75,7 @@ settings! {
         "This broker's id";
 
     "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "16777216",
-        "Bytes of recent writes kept in memory before they are moved into the tree";
+        "Bytes of recent writes kept in memory before they are moved into the tree; twice that while they are moved";
     "store.reserve.bytes" store_reserve_bytes: u64 [0..=1 << 50] = "268435456",
         "Below this many bytes of free disk, produce is refused while reads and deletes go on";
     "store.sync" store_sync: SyncPolicy = "always",
@@ -95,6 +95,8 @@ settings! {
         "Largest request that is read; a larger one closes its connection";
     "queued.max.request.bytes" queued_max_request_bytes: usize [1 << 20..=1 << 40] = "67108864",
         "Bytes of requests being read and handled at a time over all connections; more wait";
+    "queued.max.connection.bytes" queued_max_connection_bytes: usize [64 << 10..=1 << 40] = "8388608",
+        "The part of queued.max.request.bytes that one connection may have; a larger request comes alone";
     "max.connections" max_connections: usize [1..=1_000_000] = "10000",
         "Connections at a time; more are closed at once";
     "max.in.flight.requests.per.connection" max_in_flight_requests_per_connection: usize [1..=10_000] = "64",

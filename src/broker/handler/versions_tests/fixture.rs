@@ -14,7 +14,7 @@ use tidegate_protocol::frame::{LENGTH_LEN, decode_response, encode_request};
 use tidegate_store::{MemoryStore, SystemClock};
 use uuid::Uuid;
 
-use crate::dispatch::{self, Session};
+use crate::dispatch::{self, RequestError, Session};
 use crate::settings::Settings;
 use crate::{Broker, RunningBroker};
 
@@ -74,7 +74,17 @@ impl Fixture {
     }
 
     /// Sends a request that may have no answer.
-    pub(super) async fn send<R: WireLayout>(&self, version: i16, request: &R) -> Option<Bytes> {
+    async fn send<R: WireLayout>(&self, version: i16, request: &R) -> Option<Bytes> {
+        let answered = self.try_send(version, request).await;
+        answered.unwrap_or_else(|error| panic!("key {} v{version}: {error}", R::KEY))
+    }
+
+    /// Sends a request that may have no answer, or end its connection.
+    pub(super) async fn try_send<R: WireLayout>(
+        &self,
+        version: i16,
+        request: &R,
+    ) -> Result<Option<Bytes>, RequestError> {
         let client = text("a client");
         let frame = encode_request(version, 42, Some(&client), request)
             .unwrap_or_else(|error| panic!("the request with key {} v{version}: {error}", R::KEY));
@@ -83,8 +93,7 @@ impl Fixture {
             let begun = dispatch::begin(self.broker(), &session, frame.slice(LENGTH_LEN..)).await?;
             begun.answer().await
         };
-        let answered = tokio::time::timeout(HANG_AFTER, answer).await.expect("it does not hang");
-        answered.unwrap_or_else(|error| panic!("key {} v{version}: {error}", R::KEY))
+        tokio::time::timeout(HANG_AFTER, answer).await.expect("it does not hang")
     }
 
     /// Creates a topic of one partition whose name nobody has used.

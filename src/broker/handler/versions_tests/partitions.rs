@@ -14,6 +14,7 @@ use kafka_protocol::messages::{ProducerId, TopicName, TransactionalId};
 use uuid::Uuid;
 
 use super::fixture::{FLIGHTS, Fixture, MISSING, NOBODYS_ID, batch, text, topic};
+use crate::dispatch::RequestError;
 
 /// What a partition is called that is not there, by name and by id.
 fn unknown(by_id: bool) -> i16 {
@@ -63,8 +64,15 @@ pub(super) async fn produce(fixture: &Fixture, version: i16) {
     assert_eq!(codes[2].error_message.is_some(), version >= 8, "v{version}");
     let bad_acks = fixture.ask(version, &request.clone().with_acks(2)).await;
     assert_eq!(bad_acks.responses[0].partition_responses[0].error_code, E::InvalidRequiredAcks.code());
-    let unanswered = request.with_acks(0);
-    assert!(fixture.send(version, &unanswered).await.is_none(), "v{version}: nobody waits for an answer");
+    let refused = fixture.try_send(version, &request.with_acks(0)).await;
+    assert!(
+        matches!(refused, Err(RequestError::Unsent { code: 3, .. })),
+        "v{version}: nobody waits for an answer that tells of the errors: {refused:?}"
+    );
+    let good = to(&name, id, vec![data(0, Some(batch()))]);
+    let good = m::ProduceRequest::default().with_acks(0).with_topic_data(vec![good]);
+    let unanswered = fixture.try_send(version, &good).await;
+    assert!(matches!(unanswered, Ok(None)), "v{version}: nobody waits for an answer: {unanswered:?}");
     let nothing = m::ProduceRequest::default().with_acks(1);
     assert!(fixture.ask(version, &nothing).await.responses.is_empty());
     let null = to(&name, id, vec![data(0, None)]);
