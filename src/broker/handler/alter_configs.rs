@@ -1,5 +1,6 @@
 //! AlterConfigs, versions 0 to 2, all alike: replaces the whole configuration of a topic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
@@ -7,7 +8,7 @@ use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceRespon
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{RESOURCE_TOPIC, topic_error};
+use super::configs::{Alteration, alter_all};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
@@ -16,55 +17,35 @@ pub(crate) async fn handle(
     _caller: &Caller,
     request: AlterConfigsRequest,
 ) -> Answer<AlterConfigsResponse> {
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
-        let (code, message) = alter(broker, &resource, request.validate_only).await;
-        responses.push(
-            AlterConfigsResourceResponse::default()
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name)
-                .with_error_code(code)
-                .with_error_message(message),
-        );
-    }
+    let responses = alter_all(broker, request.resources, request.validate_only).await;
     Answer::Now(AlterConfigsResponse::default().with_responses(responses))
 }
 
-async fn alter(
-    broker: &Arc<Broker>,
-    resource: &AlterConfigsResource,
-    validate_only: bool,
-) -> (i16, Option<StrBytes>) {
-    if resource.resource_type != RESOURCE_TOPIC {
-        return not_alterable(resource.resource_type);
+impl Alteration for AlterConfigsResource {
+    type Answer = AlterConfigsResourceResponse;
+
+    fn resource(&self) -> (i8, &StrBytes) {
+        (self.resource_type, &self.resource_name)
     }
-    if let Some(config) = resource.configs.iter().find(|config| config.value.is_none()) {
-        return no_value(&config.name);
+
+    fn changes(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.configs.iter().map(|config| (config.name.as_str(), config.value.is_none()))
     }
-    let altered = broker.catalogue.set_configs(&resource.resource_name, validate_only, |configs| {
+
+    fn apply(&self, configs: &mut BTreeMap<String, String>) -> Result<(), String> {
         configs.clear();
-        for config in &resource.configs {
+        for config in &self.configs {
             let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
             configs.insert(config.name.to_string(), value);
         }
         Ok(())
-    });
-    match altered.await {
-        Ok(_) => (0, None),
-        Err(error) => topic_error(&error),
     }
-}
 
-/// The refusal of a value that is null.
-pub(super) fn no_value(name: &str) -> (i16, Option<StrBytes>) {
-    let message = format!("configuration `{name}` has no value");
-    (kafka_protocol::ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message)))
-}
-
-/// The refusal of every resource but a topic.
-pub(super) fn not_alterable(resource_type: i8) -> (i16, Option<StrBytes>) {
-    let message = format!(
-        "the configuration of a resource of type {resource_type} cannot be changed at run time: only topics (2) can"
-    );
-    (kafka_protocol::ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message)))
+    fn answer(self, code: i16, message: Option<StrBytes>) -> Self::Answer {
+        AlterConfigsResourceResponse::default()
+            .with_resource_type(self.resource_type)
+            .with_resource_name(self.resource_name)
+            .with_error_code(code)
+            .with_error_message(message)
+    }
 }

@@ -67,9 +67,10 @@ async fn describe(
     wants: &Wants,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, (i16, Option<StrBytes>)> {
+    // As in Kafka, an empty list asks for all, like none.
     let asked_for = |name: &str| match &resource.configuration_keys {
-        None => true,
-        Some(keys) => keys.iter().any(|key| key.as_str() == name),
+        Some(keys) if !keys.is_empty() => keys.iter().any(|key| key.as_str() == name),
+        _ => true,
     };
     let name = resource.resource_name.as_str();
     match resource.resource_type {

@@ -1,16 +1,14 @@
 //! IncrementalAlterConfigs, versions 0 and 1, alike: changes single configurations of a topic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::alter_configs::{no_value, not_alterable};
-use super::{RESOURCE_TOPIC, topic_error};
+use super::configs::{Alteration, alter_all};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::topics::ConfigDefinition;
@@ -26,43 +24,33 @@ pub(crate) async fn handle(
     _caller: &Caller,
     request: IncrementalAlterConfigsRequest,
 ) -> Answer<IncrementalAlterConfigsResponse> {
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
-        let (code, message) = alter(broker, &resource, request.validate_only).await;
-        responses.push(
-            AlterConfigsResourceResponse::default()
-                .with_resource_type(resource.resource_type)
-                .with_resource_name(resource.resource_name)
-                .with_error_code(code)
-                .with_error_message(message),
-        );
-    }
+    let responses = alter_all(broker, request.resources, request.validate_only).await;
     Answer::Now(IncrementalAlterConfigsResponse::default().with_responses(responses))
 }
 
-async fn alter(
-    broker: &Arc<Broker>,
-    resource: &AlterConfigsResource,
-    validate_only: bool,
-) -> (i16, Option<StrBytes>) {
-    if resource.resource_type != RESOURCE_TOPIC {
-        return not_alterable(resource.resource_type);
+impl Alteration for AlterConfigsResource {
+    type Answer = AlterConfigsResourceResponse;
+
+    fn resource(&self) -> (i8, &StrBytes) {
+        (self.resource_type, &self.resource_name)
     }
-    let mut names = BTreeSet::new();
-    if let Some(twice) = resource.configs.iter().find(|config| !names.insert(config.name.as_str())) {
-        let message = format!("`{}` is changed more than once", twice.name.as_str());
-        return (ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message)));
+
+    fn changes(&self) -> impl Iterator<Item = (&str, bool)> {
+        let lacks_value =
+            |config: &AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+        self.configs.iter().map(move |config| (config.name.as_str(), lacks_value(config)))
     }
-    let needs_value = |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
-    if let Some(config) = resource.configs.iter().find(needs_value) {
-        return no_value(&config.name);
+
+    fn apply(&self, configs: &mut BTreeMap<String, String>) -> Result<(), String> {
+        self.configs.iter().try_for_each(|change| apply(configs, change))
     }
-    let altered = broker.catalogue.set_configs(&resource.resource_name, validate_only, |configs| {
-        resource.configs.iter().try_for_each(|change| apply(configs, change))
-    });
-    match altered.await {
-        Ok(_) => (0, None),
-        Err(error) => topic_error(&error),
+
+    fn answer(self, code: i16, message: Option<StrBytes>) -> Self::Answer {
+        AlterConfigsResourceResponse::default()
+            .with_resource_type(self.resource_type)
+            .with_resource_name(self.resource_name)
+            .with_error_code(code)
+            .with_error_message(message)
     }
 }
 

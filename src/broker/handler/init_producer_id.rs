@@ -1,7 +1,7 @@
 //! InitProducerId, versions 0 to 5.
 //!
-//! From 3 a producer may tell the id that it had; without a transactional id it gets a new one all the same, as from
-//! Kafka. There are no Kafka transactions here, so a transactional id is refused.
+//! From 3 a producer may tell the id and epoch that it had, both or neither; without a transactional id it gets a new id
+//! all the same, as from Kafka. There are no Kafka transactions here, so a transactional id is refused.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
-/// What is answered without an id.
+/// No id and no epoch, of a producer that tells none and in an answer without any.
 const NO_PRODUCER: (i64, i16) = (-1, -1);
 
 pub(crate) async fn handle(
@@ -20,7 +20,8 @@ pub(crate) async fn handle(
     _caller: &Caller,
     request: InitProducerIdRequest,
 ) -> Answer<InitProducerIdResponse> {
-    if request.transactional_id.is_some() {
+    let names_half = (request.producer_id.0 == NO_PRODUCER.0) != (request.producer_epoch == NO_PRODUCER.1);
+    if request.transactional_id.is_some() || names_half {
         return Answer::Now(answer(Err(ResponseError::InvalidRequest)));
     }
     let broker = broker.clone();

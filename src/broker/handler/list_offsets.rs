@@ -2,8 +2,10 @@
 //!
 //! An offset is asked for by time, or by a negative number: -1 the end, -2 the start, from 7 -3 the highest timestamp,
 //! from 8 -4 the start of what is on local disk, from 9 -5 the end of what is in tiered storage (there is none). From 4
-//! the request has the leader epoch that the client knows.
+//! the request has the leader epoch that the client knows. A partition that is named twice is refused: it is not said
+//! which of the two counts.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -11,7 +13,7 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
 use tidegate_format::{Offset, PartitionId};
 use tidegate_log::TimestampedOffset;
 
@@ -37,19 +39,36 @@ pub(crate) async fn handle(
 ) -> Answer<ListOffsetsResponse> {
     let (broker, version) = (broker.clone(), caller.version);
     Answer::Later(Box::pin(async move {
+        let twice = named_twice(&request.topics);
         let mut topics = Vec::with_capacity(request.topics.len());
         for topic in request.topics {
-            topics.push(list_topic(&broker, version, topic).await);
+            topics.push(list_topic(&broker, version, topic, &twice).await);
         }
         ListOffsetsResponse::default().with_topics(topics)
     }))
 }
 
-async fn list_topic(broker: &Broker, version: i16, topic: ListOffsetsTopic) -> ListOffsetsTopicResponse {
+/// The partitions that a request names more than once.
+fn named_twice(topics: &[ListOffsetsTopic]) -> HashSet<(TopicName, i32)> {
+    let mut seen = HashSet::new();
+    let named = topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index))
+    });
+    named.filter(|partition| !seen.insert(partition.clone())).collect()
+}
+
+async fn list_topic(
+    broker: &Broker,
+    version: i16,
+    topic: ListOffsetsTopic,
+    twice: &HashSet<(TopicName, i32)>,
+) -> ListOffsetsTopicResponse {
     let known = topic_by_name(broker, &topic.name).await;
     let mut partitions = Vec::with_capacity(topic.partitions.len());
     for asked in topic.partitions {
+        let is_twice = twice.contains(&(topic.name.clone(), asked.partition_index));
         let found = match partition_of(&known, asked.partition_index) {
+            _ if is_twice => Err(ResponseError::InvalidRequest),
             Ok(id) => find(broker, version, id, &asked).await,
             Err(error) => Err(error),
         };

@@ -32,6 +32,7 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod sync_group;
 
+mod configs;
 mod fetch_answer;
 mod group_errors;
 mod partition_errors;

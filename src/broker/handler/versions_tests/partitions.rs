@@ -190,19 +190,23 @@ pub(super) async fn list_offsets(fixture: &Fixture, version: i16) {
     let of = |name: &TopicName, partitions| {
         ListOffsetsTopic::default().with_name(name.clone()).with_partitions(partitions)
     };
-    let topics = vec![
-        of(&name, cases.iter().map(|(asked, _)| asked.clone()).collect()),
-        of(&topic(MISSING), vec![at(0, -1)]),
-    ];
-    let answer = fixture.ask(version, &m::ListOffsetsRequest::default().with_topics(topics)).await;
-    for (found, (asked, expected)) in answer.topics[0].partitions.iter().zip(&cases) {
-        assert_eq!((found.error_code, found.offset), *expected, "v{version} at {}", asked.timestamp);
+    let ask = async |topics: Vec<ListOffsetsTopic>| {
+        let answer = fixture.ask(version, &m::ListOffsetsRequest::default().with_topics(topics)).await;
+        let found = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        found.map(|found| (found.error_code, found.offset)).collect::<Vec<_>>()
+    };
+    let nowhere = of(&topic(MISSING), vec![at(0, -1)]);
+    for (asked, expected) in cases {
+        let timestamp = asked.timestamp;
+        let found = ask(vec![of(&name, vec![asked]), nowhere.clone()]).await;
+        assert_eq!(found, [expected, (E::UnknownTopicOrPartition.code(), -1)], "v{version} at {timestamp}");
     }
-    assert_eq!(answer.topics[1].partitions[0].error_code, E::UnknownTopicOrPartition.code());
+    let twice = ask(vec![of(&name, vec![at(0, -1), at(1, -1)]), of(&name, vec![at(0, -2)])]).await;
+    let refused = (E::InvalidRequest.code(), -1);
+    assert_eq!((twice[0], twice[2]), (refused, refused), "v{version}: it is not said which one counts");
     if version >= 4 {
         let asked = vec![of(&name, vec![at(0, -1).with_current_leader_epoch(5)])];
-        let answer = fixture.ask(version, &m::ListOffsetsRequest::default().with_topics(asked)).await;
-        assert_eq!(answer.topics[0].partitions[0].error_code, E::UnknownLeaderEpoch.code());
+        assert_eq!(ask(asked).await, [(E::UnknownLeaderEpoch.code(), -1)]);
     }
 }
 
@@ -261,6 +265,12 @@ pub(super) async fn init_producer_id(fixture: &Fixture, version: i16) {
     }
     let second = fixture.ask(version, &request).await;
     assert!(second.producer_id > first.producer_id, "v{version}: never one twice");
+    if version >= 3 {
+        let half = request.clone().with_producer_epoch(-1);
+        let refused = fixture.ask(version, &half).await;
+        let expected = (E::InvalidRequest.code(), -1, -1);
+        assert_eq!((refused.error_code, refused.producer_id.0, refused.producer_epoch), expected);
+    }
     let transactional = request.with_transactional_id(Some(TransactionalId(text("t"))));
     let refused = fixture.ask(version, &transactional).await;
     assert_eq!((refused.error_code, refused.producer_id), (E::InvalidRequest.code(), ProducerId(-1)));

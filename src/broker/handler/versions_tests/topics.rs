@@ -20,6 +20,7 @@ use tidegate_protocol::versions::SERVED;
 use uuid::Uuid;
 
 use super::fixture::{FLIGHTS, Fixture, MISSING, NOBODYS_ID, text, topic};
+use crate::settings::SETTINGS;
 
 pub(super) async fn api_versions(fixture: &Fixture, version: i16) {
     let mut request = m::ApiVersionsRequest::default();
@@ -265,10 +266,13 @@ pub(super) async fn describe_configs(fixture: &Fixture, version: i16) {
             .with_configuration_keys(None)
     };
     let some = resource(2, "made-by-v7").with_configuration_keys(Some(vec![text("retention.ms")]));
+    // As from Kafka, no names ask for all.
+    let no_names = fixture.broker().settings.broker_id.to_string();
+    let no_names = resource(4, &no_names).with_configuration_keys(Some(Vec::new()));
     let cases = [
         (resource(2, FLIGHTS), 0),
         (some, 0),
-        (resource(4, "1"), 0),
+        (no_names, 0),
         (resource(4, ""), 0),
         (resource(2, MISSING), E::UnknownTopicOrPartition.code()),
         (resource(2, "a b"), E::InvalidTopicException.code()),
@@ -290,6 +294,7 @@ pub(super) async fn describe_configs(fixture: &Fixture, version: i16) {
         assert_eq!(codes, cases.iter().map(|(_, code)| *code).collect::<Vec<_>>(), "v{version}");
         let retention = &answer.results[1].configs;
         assert_eq!((retention.len(), retention[0].config_source), (1, 1), "the topic's own");
+        assert_eq!(answer.results[2].configs.len(), SETTINGS.len(), "all of the broker's");
         assert_eq!(retention[0].value, Some(text("60000")));
         assert_eq!(retention[0].synonyms.len(), if all { 2 } else { 0 });
         assert!(version < 3 || retention[0].documentation.is_some() == all, "v{version}");
@@ -321,11 +326,18 @@ pub(super) async fn alter_configs(fixture: &Fixture, version: i16) {
         (resource(4, "1", &[("num.partitions", Some("1"))]), E::InvalidRequest.code()),
     ];
     for validate_only in [true, false] {
-        let resources = cases.iter().map(|(resource, _)| resource.clone()).collect();
-        let request = m::AlterConfigsRequest::default().with_resources(resources);
-        let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
-        let codes: Vec<_> = answer.responses.iter().map(|response| response.error_code).collect();
-        assert_eq!(codes, cases.iter().map(|(_, code)| *code).collect::<Vec<_>>(), "v{version}");
+        let ask = async |resources: Vec<alter::AlterConfigsResource>| {
+            let request = m::AlterConfigsRequest::default().with_resources(resources);
+            let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
+            answer.responses.iter().map(|response| response.error_code).collect::<Vec<_>>()
+        };
+        for (resource, code) in &cases {
+            assert_eq!(ask(vec![resource.clone()]).await, [*code], "v{version}: {resource:?}");
+        }
+        let (good, missing) = (cases[0].0.clone(), resource(2, MISSING, &[]));
+        let codes = ask(vec![good.clone(), missing, good]).await;
+        let refused = E::InvalidRequest.code();
+        assert_eq!(codes, [refused, E::UnknownTopicOrPartition.code(), refused], "v{version}: named twice");
         let found = fixture.broker().catalogue.find(&name).await.expect("in memory").expect("it was made");
         assert_eq!(found.config.retention_ms == Some(1000), !validate_only, "v{version}");
     }
@@ -359,11 +371,18 @@ pub(super) async fn incremental_alter_configs(fixture: &Fixture, version: i16) {
         (resource(4, "1", &[]), E::InvalidRequest.code()),
     ];
     for validate_only in [true, false] {
-        let resources = cases.iter().map(|(resource, _)| resource.clone()).collect();
-        let request = m::IncrementalAlterConfigsRequest::default().with_resources(resources);
-        let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
-        let codes: Vec<_> = answer.responses.iter().map(|response| response.error_code).collect();
-        assert_eq!(codes, cases.iter().map(|(_, code)| *code).collect::<Vec<_>>(), "v{version}");
+        let ask = async |resources: Vec<incremental::AlterConfigsResource>| {
+            let request = m::IncrementalAlterConfigsRequest::default().with_resources(resources);
+            let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
+            answer.responses.iter().map(|response| response.error_code).collect::<Vec<_>>()
+        };
+        for (resource, code) in &cases {
+            assert_eq!(ask(vec![resource.clone()]).await, [*code], "v{version}: {resource:?}");
+        }
+        let (good, missing) = (cases[0].0.clone(), resource(2, MISSING, &[]));
+        let codes = ask(vec![good.clone(), missing, good]).await;
+        let refused = E::InvalidRequest.code();
+        assert_eq!(codes, [refused, E::UnknownTopicOrPartition.code(), refused], "v{version}: named twice");
         let found = fixture.broker().catalogue.find(&name).await.expect("in memory").expect("it was made");
         assert_eq!(found.config.retention_ms == Some(1000), !validate_only, "v{version}");
     }
