@@ -132,6 +132,16 @@ impl BatchHeader {
         }
     }
 
+    /// The latest timestamp that the header tells of: that of its first record, if the maximum is said to be lower. A
+    /// claim, as long as nobody looks into the batch.
+    #[must_use]
+    pub fn latest_timestamp(&self) -> i64 {
+        match self.timestamp_type() {
+            TimestampType::CreateTime => self.max_timestamp.max(self.base_timestamp),
+            TimestampType::LogAppendTime => self.max_timestamp,
+        }
+    }
+
     /// Whether it is part of a transaction.
     #[must_use]
     pub fn is_transactional(&self) -> bool {

@@ -1,7 +1,10 @@
 //! What a topic takes: the checks of a produced batch that need no look at the partition.
 //!
 //! They are done where the request is read, so that checksums are computed on every core and not one after the other
-//! on the partition's task. Nothing is decompressed: a timestamp is judged by the batch's header.
+//! on the partition's task. Nothing is decompressed, so timestamps are judged by the batch's header, which has the first
+//! record's and the highest. Kafka looks at every record and corrects the header. Here a header that claims a maximum
+//! that no record has costs look-ups by time some batches that they look at for nothing; one that claims less than its
+//! records have hides those records from look-ups by time, its own and no others.
 
 use bytes::Bytes;
 use tidegate_protocol::batch::{self, BatchHeader, CheckedBatch, NO_TIMESTAMP, TimestampType};

@@ -240,7 +240,7 @@ impl Appender {
         let base_offset = self.state.next_offset;
         let last_offset = base_offset.plus(i64::from(batch.header.last_offset_delta));
         self.state.next_offset = last_offset.plus(1);
-        self.state.max_timestamp_ms = self.state.max_timestamp_ms.max(batch.header.max_timestamp);
+        self.state.max_timestamp_ms = self.state.max_timestamp_ms.max(batch.header.latest_timestamp());
         self.state.log_bytes += batch.bytes.len() as u64;
         self.state.appended_bytes += batch.bytes.len() as u64;
         let value = LogValue {

@@ -1,8 +1,9 @@
 //! Offsets by time and by epoch: what ListOffsets and OffsetForLeaderEpoch ask.
 //!
 //! The log's values carry the running maximum timestamp, so the first batch that reaches a time is found by binary
-//! search, and only that one is decoded. Where the maximum came from a record that is gone, the batches after it are
-//! looked at one by one.
+//! search, and only that one is decoded. Where the maximum came from a record that is gone, or from a header that claimed
+//! more than its records have, the batches after it are looked at one by one, and no more of them than
+//! [`WALK_PAGES_MAX`] pages have: however long the log, a look-up ends.
 
 use bytes::Bytes;
 use tidegate_format::{Offset, OwnerEpoch, PartitionId};
@@ -15,6 +16,8 @@ use crate::search::{self, StoredBatch};
 
 /// How much of the log is read at a time where batches are looked at one by one.
 const WALK_PAGE: ScanLimit = ScanLimit { count: 256, value_bytes: 4 << 20 };
+/// How many such pages one look-up reads at most.
+const WALK_PAGES_MAX: usize = 64;
 
 /// A record's place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +33,8 @@ pub struct TimestampedOffset {
 /// The first record with a timestamp at or after `target_ms`; none if there is no such record.
 ///
 /// The one batch that is decoded takes at most `decompressed_max_bytes`. If it takes more or its records are damaged,
-/// the answer is its first offset: a consumer may then see earlier records, but misses none.
+/// the answer is its first offset: a consumer may then see earlier records, but misses none. The same goes for the first
+/// offset that is not looked at, where too many batches have to be looked at one by one.
 ///
 /// # Errors
 /// If the store fails or a row does not decode.
@@ -45,17 +49,17 @@ pub async fn find_by_timestamp(
     let first = search::first_where(txn, id, state.log_start, state.next_offset, reaches).await?;
     let Some(first) = first else { return Ok(None) };
     let mut from = first.last_offset.plus(1);
-    if first.header.max_timestamp >= target_ms
+    if first.header.latest_timestamp() >= target_ms
         && let Some(found) =
             find_in_batch(first, Wanted::From(target_ms), state.log_start, decompressed_max_bytes).await
     {
         return Ok(Some(found));
     }
-    while from < state.next_offset {
+    for _ in 0..WALK_PAGES_MAX {
         let page = search::scan(txn, id, from, WALK_PAGE).await?;
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else { return Ok(None) };
         from = last.last_offset.plus(1);
-        for stored in page.into_iter().filter(|stored| stored.header.max_timestamp >= target_ms) {
+        for stored in page.into_iter().filter(|stored| stored.header.latest_timestamp() >= target_ms) {
             if let Some(found) =
                 find_in_batch(stored, Wanted::From(target_ms), state.log_start, decompressed_max_bytes).await
             {
@@ -63,10 +67,17 @@ pub async fn find_by_timestamp(
             }
         }
     }
-    Ok(None)
+    let next = search::batch_at(txn, id, from).await?;
+    Ok(next.map(|next| TimestampedOffset {
+        offset: next.base_offset,
+        // No client takes a negative one.
+        timestamp_ms: next.header.latest_timestamp().max(0),
+        leader_epoch: next.header.partition_leader_epoch,
+    }))
 }
 
-/// The first of the records with the highest timestamp; none if no record has one.
+/// The first of the records with the highest timestamp; none if no record has one. Where the highest is gone and many
+/// batches have to be looked at one by one, it is that of the newest of them.
 ///
 /// # Errors
 /// As [`find_by_timestamp`], also about what is not decoded.
@@ -80,18 +91,20 @@ pub async fn find_max_timestamp(
     let reaches = |batch: &StoredBatch| batch.value.max_timestamp_ms >= max_ms;
     let first = search::first_where(txn, id, state.log_start, state.next_offset, reaches).await?;
     let best = match first {
-        Some(batch) if batch.header.max_timestamp == max_ms => Some(batch),
-        Some(_) => walk_to_max(txn, id, state.log_start, state.next_offset).await?,
+        Some(batch) if batch.header.latest_timestamp() == max_ms => Some(batch),
+        Some(_) => latest_batch(txn, id, state.log_start, state.next_offset).await?,
         None => None,
     };
-    let Some(best) = best.filter(|batch| batch.header.max_timestamp > NO_TIMESTAMP) else { return Ok(None) };
-    let (promised_ms, next_offset) = (best.header.max_timestamp, best.last_offset.plus(1));
+    let Some(best) = best.filter(|batch| batch.header.latest_timestamp() > NO_TIMESTAMP) else {
+        return Ok(None);
+    };
+    let (promised_ms, next_offset) = (best.header.latest_timestamp(), best.last_offset.plus(1));
     let in_best = find_in_batch(best, Wanted::Latest, state.log_start, decompressed_max_bytes).await;
     if in_best.is_some_and(|found| found.timestamp_ms == promised_ms) {
         return Ok(in_best);
     }
-    // The record that the batch's header speaks of lies below the log's start.
-    let in_rest = match walk_to_max(txn, id, next_offset, state.next_offset).await? {
+    // The record that the batch's header speaks of lies below the log's start, or never was.
+    let in_rest = match latest_batch(txn, id, next_offset, state.next_offset).await? {
         Some(batch) => find_in_batch(batch, Wanted::Latest, state.log_start, decompressed_max_bytes).await,
         None => None,
     };
@@ -99,20 +112,22 @@ pub async fn find_max_timestamp(
     Ok(later.or(in_best).filter(|found| found.timestamp_ms > NO_TIMESTAMP))
 }
 
-/// The first batch with the highest timestamp of those that are still there.
-async fn walk_to_max(
+/// The first batch with the highest timestamp of those in `from..to`, or of the newest of them: time goes on, so the
+/// highest is near the end.
+async fn latest_batch(
     txn: &mut impl Txn,
     id: PartitionId,
-    mut from: Offset,
-    to: Offset,
+    from: Offset,
+    mut to: Offset,
 ) -> Result<Option<StoredBatch>, LogError> {
+    let latest_ms = |batch: &StoredBatch| batch.header.latest_timestamp();
     let mut best: Option<StoredBatch> = None;
-    while from < to {
-        let page = search::scan(txn, id, from, WALK_PAGE).await?;
-        let Some(last) = page.last() else { break };
-        from = last.last_offset.plus(1);
+    for _ in 0..WALK_PAGES_MAX {
+        let page = search::scan_back(txn, id, from, to, WALK_PAGE).await?;
+        let Some(first) = page.last() else { break };
+        to = first.last_offset;
         for stored in page {
-            if best.as_ref().is_none_or(|best| stored.header.max_timestamp > best.header.max_timestamp) {
+            if best.as_ref().is_none_or(|best| latest_ms(&stored) >= latest_ms(best)) {
                 best = Some(stored);
             }
         }

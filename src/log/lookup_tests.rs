@@ -1,5 +1,7 @@
 use tidegate_format::{LogKey, LogValue};
-use tidegate_protocol::batch::BatchOptions;
+use tidegate_protocol::batch::{
+    BatchOptions, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, rewrite_producer,
+};
 use tidegate_store::Store;
 
 use super::*;
@@ -68,6 +70,49 @@ async fn a_maximum_that_is_gone_does_not_hide_what_came_after_it() {
     assert_eq!(by_timestamp(&store, 20, ROOM).await, Some(2));
     assert_eq!(by_timestamp(&store, 50, ROOM).await, None);
     assert_eq!(max_timestamp(&store).await, Some((2, 40)));
+}
+
+/// A batch whose header claims this maximum, whatever its records say.
+fn claiming(timestamps_ms: &[i64], max_timestamp_ms: i64) -> AdmittedBatch {
+    let mut bytes = payload(timestamps_ms, BatchOptions::default()).to_vec();
+    bytes[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    // Gives it the checksum of what it says now.
+    let bytes = rewrite_producer(bytes.into(), NO_PRODUCER_ID, NO_PRODUCER_EPOCH, NO_SEQUENCE);
+    let batch = crate::fixture::admit(&bytes);
+    assert_eq!(batch.header().max_timestamp, max_timestamp_ms);
+    batch
+}
+
+#[tokio::test]
+async fn a_header_that_claims_too_much_hides_nothing() {
+    let (store, _) = log_of(&[claiming(&[10], 1_000), batch(&[20]), batch(&[30, 40])]).await;
+    for (target_ms, offset) in [(5, Some(0)), (11, Some(1)), (35, Some(3)), (41, None), (1_000, None)] {
+        assert_eq!(by_timestamp(&store, target_ms, ROOM).await, offset, "at {target_ms}");
+    }
+    assert_eq!(max_timestamp(&store).await, Some((3, 40)));
+}
+
+#[tokio::test]
+async fn a_header_that_claims_too_little_hides_its_own_records_and_not_its_first() {
+    let (store, _) = log_of(&[batch(&[10]), claiming(&[20, 60], 5), batch(&[30])]).await;
+    for (target_ms, offset) in [(5, Some(0)), (15, Some(1)), (21, Some(3)), (31, None)] {
+        assert_eq!(by_timestamp(&store, target_ms, ROOM).await, offset, "at {target_ms}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_ends_however_many_batches_came_after_a_maximum_that_is_gone() {
+    let walked = WALK_PAGES_MAX * WALK_PAGE.count;
+    let mut batches = vec![batch(&[99])];
+    batches.extend(vec![batch(&[10]); walked - 1]);
+    batches.extend([batch(&[40]), batch(&[10]), batch(&[10]), batch(&[50])]);
+    let (store, owner) = log_of(&batches).await;
+    delete_to(&store, &owner, 1).await;
+    let offset = |batches: usize| i64::try_from(batches).expect("a small number");
+    assert_eq!(by_timestamp(&store, 20, ROOM).await, Some(offset(walked)), "within what is looked at");
+    let not_looked_at = Some(offset(walked) + 2);
+    assert_eq!(by_timestamp(&store, 45, ROOM).await, not_looked_at, "earlier records, but none is missed");
+    assert_eq!(max_timestamp(&store).await, Some((offset(walked) + 3, 50)), "the highest is near the end");
 }
 
 #[tokio::test]

@@ -50,6 +50,20 @@ pub(crate) async fn scan(
     rows.into_iter().map(|(key, value)| StoredBatch::decode(id, &key, value)).collect()
 }
 
+/// The batches that end in `from..to`, the last one first, as many as the limit allows.
+pub(crate) async fn scan_back(
+    txn: &mut impl Txn,
+    id: PartitionId,
+    from: Offset,
+    to: Offset,
+    limit: ScanLimit,
+) -> Result<Vec<StoredBatch>, LogError> {
+    let (start, _) = LogKey::range_from(id, from);
+    let end = LogKey { id, last_offset: to }.encode();
+    let rows = txn.scan(&KeyRange::new(start, end), limit, Direction::Backward).await?;
+    rows.into_iter().map(|(key, value)| StoredBatch::decode(id, &key, value)).collect()
+}
+
 /// The batch that holds `offset`, or the next one if it is gone.
 pub(crate) async fn batch_at(
     txn: &mut impl Txn,
