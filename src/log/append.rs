@@ -126,6 +126,19 @@ impl Appender {
         self.entries.is_empty() && !self.producers.values().any(|producer| producer.changed)
     }
 
+    /// Whether anything is known of a batch's producer at `now_ms`; if not, any sequence number may be its first.
+    ///
+    /// # Errors
+    /// If the store fails or the row does not decode.
+    pub async fn knows(
+        &mut self,
+        txn: &mut impl Txn,
+        range: &SequenceRange,
+        now_ms: i64,
+    ) -> Result<bool, LogError> {
+        Ok(self.known(txn, range.producer, now_ms).await?.is_some())
+    }
+
     /// Appends one batch, or finds that it was appended before.
     ///
     /// # Errors
@@ -195,11 +208,7 @@ impl Appender {
         range: &SequenceRange,
         batch: &AdmittedBatch,
     ) -> Result<Option<Appended>, AppendError> {
-        if !self.producers.contains_key(&range.producer) {
-            self.load_producer(txn, range.producer).await?;
-        }
-        let known = self.producers.get(&range.producer).and_then(|producer| producer.value.as_ref());
-        let known = known.filter(|known| !self.has_expired(known, batch.admitted_at_ms));
+        let known = self.known(txn, range.producer, batch.admitted_at_ms).await?;
         match sequence::judge(known, range)? {
             Relation::Next => Ok(None),
             Relation::Repeat(first) => Ok(Some(Appended {
@@ -208,6 +217,20 @@ impl Appender {
                 repeated: true,
             })),
         }
+    }
+
+    /// What is known of a producer that has not been silent for too long.
+    async fn known(
+        &mut self,
+        txn: &mut impl Txn,
+        producer: ProducerId,
+        now_ms: i64,
+    ) -> Result<Option<&ProducerValue>, LogError> {
+        if !self.producers.contains_key(&producer) {
+            self.load_producer(txn, producer).await?;
+        }
+        let known = self.producers.get(&producer).and_then(|producer| producer.value.as_ref());
+        Ok(known.filter(|known| !self.has_expired(known, now_ms)))
     }
 
     async fn load_producer(&mut self, txn: &mut impl Txn, producer: ProducerId) -> Result<(), LogError> {

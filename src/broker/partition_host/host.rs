@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics::{gauge, histogram};
 use tidegate_format::Offset;
-use tidegate_log::{LogError, Ownership, WriteError, settle, take_ownership};
+use tidegate_log::{LogError, Ownership, SequenceRange, WriteError, settle, take_ownership};
 use tidegate_outbox::hold::Plan;
 use tidegate_outbox::relay::Relay;
 use tidegate_store::{CommitError, Store, Txn};
@@ -59,6 +59,21 @@ impl Produce {
         Self { plan, bytes, records, reply }
     }
 
+    /// The sequence numbers of the whole batch; none if its producer is not idempotent.
+    pub(super) fn range(&self) -> Option<SequenceRange> {
+        let (Plan::AsItCame(batch) | Plan::Held { whole: batch, .. }) = &self.plan;
+        SequenceRange::of(batch.header())
+    }
+
+    /// Answers that it was not taken. Its producer sends it again (in pieces, if it is too large), or gives it up for good
+    /// and goes on in another epoch.
+    pub(super) fn refuse(self, partition: &Partition, error: &ProduceError) {
+        if let Some(range) = self.range() {
+            partition.awaited().refused(range);
+        }
+        self.answer(Err(error.clone()));
+    }
+
     pub(super) fn answer(self, answer: Result<Produced, ProduceError>) {
         // The connection may be gone: then nobody waits for the answer.
         let _nobody_waits = self.reply.send(answer);
@@ -67,9 +82,9 @@ impl Produce {
 
 impl Work {
     /// Answers with an error.
-    fn refuse(self, error: &PartitionError) {
+    fn refuse(self, partition: &Partition, error: &PartitionError) {
         match self {
-            Self::Produce(produce) => produce.answer(Err(error.clone().into())),
+            Self::Produce(produce) => produce.refuse(partition, &error.clone().into()),
             Self::DeleteRecords(delete) => drop(delete.reply.send(Err(error.clone().into()))),
             // Its sender sees that the reply is gone, and comes again in the next round.
             Self::Retain(_) | Self::ExpireProducers(_) => {}
@@ -117,7 +132,7 @@ pub(super) async fn run<S: Store>(
             warn!(partition = %partition.id, %error, "a partition cannot be taken over");
             inbox.close();
             while let Some(work) = inbox.recv().await {
-                work.refuse(&error);
+                work.refuse(&partition, &error);
             }
             return End::Failed;
         }
@@ -243,7 +258,7 @@ impl<S: Store> Host<S> {
         self.shared.cache.remove(self.partition.id);
         self.inbox.close();
         while let Some(work) = self.next_work().await {
-            work.refuse(&PartitionError::NotOwner);
+            work.refuse(&self.partition, &PartitionError::NotOwner);
         }
     }
 

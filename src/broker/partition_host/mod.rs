@@ -11,6 +11,7 @@
 //! before anything else is written; if a commit fails, what is known of the partition is forgotten and read again. A
 //! partition that nobody uses costs an entry in a map at most, and nothing before it was used.
 
+mod awaited;
 mod delete_records;
 mod due;
 mod error;
@@ -222,6 +223,8 @@ impl<S: Store> Shared<S> {
 mod fixture;
 #[cfg(test)]
 mod host_tests;
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod poll_tests;
 #[cfg(test)]

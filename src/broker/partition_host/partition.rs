@@ -9,6 +9,7 @@ use tidegate_store::Store;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::awaited::Awaited;
 use super::host::{self, End, Work};
 use super::{PartitionError, Shared};
 
@@ -77,6 +78,7 @@ pub(super) struct Partition {
     pub(super) id: PartitionId,
     known: watch::Sender<Known>,
     inner: Mutex<Inner>,
+    awaited: Mutex<Awaited>,
 }
 
 #[derive(Default)]
@@ -122,11 +124,17 @@ impl Drop for EndGuard {
 
 impl Partition {
     pub(super) fn new(id: PartitionId) -> Self {
-        Self { id, known: watch::channel(Known::default()).0, inner: Mutex::default() }
+        let known = watch::channel(Known::default()).0;
+        Self { id, known, inner: Mutex::default(), awaited: Mutex::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics with the lock held")
+    }
+
+    /// The batches that were refused and must come before what their producers sent behind them.
+    pub(super) fn awaited(&self) -> MutexGuard<'_, Awaited> {
+        self.awaited.lock().expect("nothing panics with the lock held")
     }
 
     /// The partition's task; it is started if there is none.

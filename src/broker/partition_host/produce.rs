@@ -1,12 +1,13 @@
 //! Batches that wait together are committed together.
 //!
-//! What always holds: a batch that is refused refuses no other; answers leave after readers can see what they say.
+//! What always holds: a batch that is refused refuses no other, but what its producer sent behind it; answers leave after
+//! readers can see what they say.
 
 use std::collections::VecDeque;
 
 use metrics::counter;
 use tidegate_format::{Offset, PartitionId};
-use tidegate_log::{AppendError, Appended, Appender, Appends, LogError};
+use tidegate_log::{AppendError, Appended, Appender, Appends, LogError, SequenceError};
 use tidegate_outbox::{EntryIds, hold};
 use tidegate_store::{CommitError, ReadError, Store};
 
@@ -67,7 +68,7 @@ impl<S: Store> Host<S> {
             let error = match self.commit_group(&group).await {
                 Ok(answers) => {
                     for (produce, answer) in group.into_iter().zip(answers) {
-                        produce.answer(answer);
+                        self.answer_one(produce, answer);
                     }
                     continue;
                 }
@@ -85,7 +86,7 @@ impl<S: Store> Host<S> {
                 group.extend(groups.drain(..).flatten());
             }
             for produce in group {
-                produce.answer(Err(error.clone()));
+                produce.refuse(&self.partition, &error);
             }
             if fenced {
                 return Err(Fenced);
@@ -93,6 +94,18 @@ impl<S: Store> Host<S> {
             self.partition.forget();
         }
         Ok(())
+    }
+
+    fn answer_one(&self, produce: Produce, answer: Result<Produced, ProduceError>) {
+        let mut awaited = self.partition.awaited();
+        if !awaited.is_empty()
+            && answer.is_ok()
+            && let Some(range) = produce.range()
+        {
+            awaited.taken(&range);
+        }
+        drop(awaited);
+        produce.answer(answer);
     }
 
     /// The batches that wait, up to the limits; what comes after them is next.
@@ -152,6 +165,10 @@ impl<S: Store> Host<S> {
         let now_ms = self.shared.store.now_ms();
         let (mut answers, mut touched, mut changed) = (Vec::with_capacity(group.len()), Vec::new(), false);
         for produce in group {
+            if let Some(error) = self.out_of_turn(txn, &mut appender, produce).await? {
+                answers.push(Err(error.into()));
+                continue;
+            }
             answers.push(
                 match hold::apply(txn, &mut appender, &mut entry_ids, &produce.plan, now_ms).await {
                     Ok(applied) => {
@@ -166,6 +183,22 @@ impl<S: Store> Host<S> {
         }
         let appends = appender.finish(txn);
         Ok(Attempt { answers, appends, changed, touched })
+    }
+
+    /// Why a batch cannot be its producer's first one here: another one is to come before it.
+    async fn out_of_turn(
+        &self,
+        txn: &mut S::Txn,
+        appender: &mut Appender,
+        produce: &Produce,
+    ) -> Result<Option<SequenceError>, GroupError> {
+        let Some(range) = produce.range() else { return Ok(None) };
+        let Some(awaited) = self.partition.awaited().before(&range) else { return Ok(None) };
+        if appender.knows(txn, &range, self.shared.store.now_ms()).await? {
+            return Ok(None);
+        }
+        let (producer, found, last) = (range.producer, range.first, awaited.first - 1);
+        Ok(Some(SequenceError::OutOfOrder { producer, found, last }))
     }
 
     /// Tells readers and relays what is committed, and gives the answers.
