@@ -43,7 +43,8 @@ pub struct Event {
 /// How large events may be. One that is over is refused; nothing is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventLimits {
-    /// Key, value and headers together, in bytes (`message.max.bytes`, less what a batch adds).
+    /// Key, value and headers together, in bytes; and where the topic has no `max.message.bytes` of its own, the record
+    /// batch that an event becomes if it comes alone. The broker's `message.max.bytes`.
     pub event_max_bytes: usize,
     /// How many headers, those of CloudEvents included.
     pub headers_max: usize,
@@ -53,7 +54,7 @@ pub struct EventLimits {
 
 impl Default for EventLimits {
     fn default() -> Self {
-        Self { event_max_bytes: 1_048_000, headers_max: 256, due_ahead_max_ms: DUE_AHEAD_MAX_MS }
+        Self { event_max_bytes: 1_048_588, headers_max: 256, due_ahead_max_ms: DUE_AHEAD_MAX_MS }
     }
 }
 

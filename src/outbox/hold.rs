@@ -30,6 +30,9 @@ pub const HEADER_SCHEDULE_ID: &str = "tidegate-schedule-id";
 pub struct HoldRules {
     /// How many bytes the records of one batch may have once they are decompressed.
     pub decompressed_max_bytes: usize,
+    /// `max.message.bytes`: what is held enters the log without compression, and the batch of such a record alone must
+    /// not be larger than this.
+    pub max_message_bytes: usize,
     /// `message.timestamp.before.max.ms`: how far in the past a timestamp may lie.
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far ahead a record may be held; on scheduled topics ten years unless
@@ -46,6 +49,7 @@ impl Default for HoldRules {
     fn default() -> Self {
         Self {
             decompressed_max_bytes: 8 << 20,
+            max_message_bytes: 1_048_588,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: Self::TIMESTAMP_AFTER_MAX_MS,
         }
@@ -65,6 +69,19 @@ pub enum HoldRejection {
         index: usize,
         /// What is wrong with the name.
         cause: NameError,
+    },
+    /// MESSAGE_TOO_LARGE: a record that is to be held would be a batch that the topic does not take. Its batch was
+    /// compressed, or it would not have come this far.
+    #[error(
+        "record {index} is to be held, and takes {actual} bytes without compression: over max.message.bytes = {limit}"
+    )]
+    TooLarge {
+        /// The record's place in the batch, from 0.
+        index: usize,
+        /// The bytes of a batch that has nothing but this record.
+        actual: usize,
+        /// The limit.
+        limit: usize,
     },
     /// INVALID_RECORD: a schedule's name is not text.
     #[error("record {index}: header tidegate-schedule-id is not UTF-8")]

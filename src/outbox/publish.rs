@@ -5,13 +5,12 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 use tidegate_format::{EventValue, OutboxKey, PartitionId, PartitionIndex, TopicId, TopicValue};
-use tidegate_protocol::batch::HEADER_LEN;
 use tidegate_protocol::murmur2::partition_for_key;
 use tidegate_store::Txn;
 use uuid::Uuid;
 
 use crate::catalogue::{register_event_type, topic_of_event_type};
-use crate::record_size::record_bytes_max;
+use crate::record_size::batch_bytes_alone;
 use crate::{
     EntryIds, Event, EventLimits, PublishError, TopicDefaults, cloudevents, ensure_topic, load_topic,
     schedule,
@@ -57,18 +56,17 @@ impl Destination {
         }
     }
 
-    /// Refuses what the topic would not take from a producer either.
-    fn check(&self, topic: &str, value: &EventValue) -> Result<(), PublishError> {
+    /// Refuses what the topic would not take from a producer either: a batch larger than its own limit, or than
+    /// `default_max_bytes` if it has none.
+    fn check(&self, topic: &str, value: &EventValue, default_max_bytes: usize) -> Result<(), PublishError> {
         if self.is_compacted && value.key.is_none() {
             return Err(PublishError::KeyRequired { topic: topic.to_owned() });
         }
-        let actual = HEADER_LEN + record_bytes_max(value);
-        match self.message_max_bytes {
-            Some(limit) if actual > limit => {
-                Err(PublishError::TooLarge { what: "record batch", actual, limit })
-            }
-            _ => Ok(()),
+        let (actual, limit) = (batch_bytes_alone(value), self.message_max_bytes.unwrap_or(default_max_bytes));
+        if actual > limit {
+            return Err(PublishError::TooLarge { what: "record batch", actual, limit });
         }
+        Ok(())
     }
 }
 
@@ -131,7 +129,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
             value: event.value.clone(),
             headers,
         };
-        destination.check(&name, &value)?;
+        destination.check(&name, &value, limits.event_max_bytes)?;
         if let Some(name) = &event.schedule {
             self.touched.extend(schedule::cancel(txn, topic, name).await?);
         }

@@ -223,8 +223,8 @@ async fn what_is_wrong_with_an_event_is_said_and_nothing_is_written() {
         (Event { headers: vec![("ce_type".to_owned(), None)], ..good() }, "header \"ce_type\" is set from"),
         (Event { headers, ..good() }, "261 headers are over the limit of 256"),
         (
-            Event { value: Some(vec![0; 1_048_000].into()), ..good() },
-            "bytes is over the limit of 1048000 bytes",
+            Event { value: Some(vec![0; 1_048_588].into()), ..good() },
+            "bytes is over the limit of 1048588 bytes",
         ),
         (due(good(), far_ms), "is later than the latest allowed"),
         (Event { time_ms: year_10000_ms, ..good() }, "is not a time between the years 0 and 9999"),
@@ -236,6 +236,30 @@ async fn what_is_wrong_with_an_event_is_said_and_nothing_is_written() {
     let mut txn = store.begin().await.expect("a snapshot");
     assert_eq!(load_topic(&mut txn, TOPIC_NAME).await, Ok(None));
     assert_eq!(waiting(&store, partition(0)).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn an_event_is_taken_only_if_its_batch_is_one_that_the_topic_takes() {
+    let (store, _) = memory_store();
+    let mut txn = store.begin().await.expect("a snapshot");
+    ensure_topic(&mut txn, TOPIC_NAME, &TopicDefaults::default(), TOPIC).await.expect("a topic");
+    txn.commit().await.expect("nobody else writes");
+    let limit = EventLimits::default().event_max_bytes;
+    let of = |length: usize| Event { value: Some(vec![7; length].into()), ..event("k", "v") };
+    let mut length = limit - 100;
+    while let Err(error) = publish(&store, of(length)).await {
+        let PublishError::TooLarge { what: "record batch", actual, limit: told } = error else {
+            panic!("with what a batch adds it is too large: {error:?}")
+        };
+        assert_eq!(told, limit);
+        length -= actual - limit;
+    }
+    // A length can take a byte less where it is a little smaller.
+    assert!(publish(&store, of(length + 2)).await.is_err());
+    let mut owner = crate::fixture::Owner::of(&store, partition(0)).await;
+    let entries = owner.turn(&store).await.appends.expect("one record").entries;
+    assert_eq!(entries.len(), 1);
+    assert!((limit - 1..=limit).contains(&entries[0].batch.len()), "{}", entries[0].batch.len());
 }
 
 #[tokio::test]

@@ -2,16 +2,28 @@
 
 use bytes::Bytes;
 use tidegate_format::EventValue;
+use tidegate_protocol::batch::HEADER_LEN;
 
 /// Length of the record, attributes, timestamp delta and offset delta, at their longest, in bytes.
 const FIXED_FIELDS_BYTES_MAX: usize = 5 + 1 + 10 + 5;
+/// Attributes, timestamp delta and offset delta of the only record of a batch, in bytes.
+const FIXED_FIELDS_BYTES_ALONE: usize = 1 + 1 + 1;
+
+/// The bytes of a batch, not compressed, that has nothing but this entry.
+pub(crate) fn batch_bytes_alone(value: &EventValue) -> usize {
+    HEADER_LEN + bytes_len(FIXED_FIELDS_BYTES_ALONE + fields_bytes(value))
+}
 
 /// The most bytes that an entry takes in a batch (which has a header besides): a few more than it will.
 pub(crate) fn record_bytes_max(value: &EventValue) -> usize {
+    FIXED_FIELDS_BYTES_MAX + fields_bytes(value)
+}
+
+/// The bytes of key, value and headers.
+fn fields_bytes(value: &EventValue) -> usize {
     let headers: usize =
         value.headers.iter().map(|(name, value)| bytes_len(name.len()) + nullable_len(value.as_ref())).sum();
-    FIXED_FIELDS_BYTES_MAX
-        + nullable_len(value.key.as_ref())
+    nullable_len(value.key.as_ref())
         + nullable_len(value.value.as_ref())
         + varint_len(value.headers.len())
         + headers
@@ -33,7 +45,7 @@ fn varint_len(length: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_protocol::batch::{BatchBuilder, HEADER_LEN};
+    use tidegate_protocol::batch::BatchBuilder;
 
     use super::*;
 
@@ -45,6 +57,7 @@ mod tests {
             let value = EventValue { key: bytes.clone(), value: bytes, headers, ..EventValue::default() };
             let mut batch = BatchBuilder::new();
             batch.push(0, value.key.as_deref(), value.value.as_deref(), &value.headers).expect("room");
+            assert_eq!(batch_bytes_alone(&value), batch.size_bytes());
             let actual = batch.size_bytes() - HEADER_LEN;
             let most = record_bytes_max(&value);
             assert!((actual..actual + FIXED_FIELDS_BYTES_MAX).contains(&most), "{actual} within {most}");

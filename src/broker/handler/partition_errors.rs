@@ -90,6 +90,7 @@ pub(super) fn batch_error(rejection: &BatchRejection) -> ResponseError {
 pub(super) fn hold_error(rejection: &HoldRejection) -> ResponseError {
     match rejection {
         HoldRejection::Batch(rejection) => batch_error(rejection),
+        HoldRejection::TooLarge { .. } => ResponseError::MessageTooLarge,
         HoldRejection::ScheduleName { .. } | HoldRejection::ScheduleNotText { .. } => {
             ResponseError::InvalidRecord
         }

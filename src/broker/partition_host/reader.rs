@@ -132,6 +132,7 @@ impl<S: Store> PartitionHosts<S> {
     ) -> Result<Plan, HoldRejection> {
         let rules = HoldRules {
             decompressed_max_bytes: self.shared.limits.decompressed_max_bytes,
+            max_message_bytes: topic.max_message_bytes,
             timestamp_before_max_ms: topic.timestamp_before_max_ms,
             timestamp_after_max_ms: topic.timestamp_after_max_ms,
         };

@@ -5,6 +5,7 @@ use tidegate_log::{AdmittedBatch, BatchRejection};
 use tidegate_protocol::batch::{BatchBuilder, BatchOptions, NO_TIMESTAMP, Record, Records, records};
 
 use super::{HEADER_SCHEDULE_ID, HoldRejection, HoldRules};
+use crate::record_size::batch_bytes_alone;
 
 /// What becomes of a batch.
 #[derive(Clone, Debug)]
@@ -52,11 +53,16 @@ pub fn plan(batch: AdmittedBatch, rules: &HoldRules, now_ms: i64) -> Result<Plan
         check_timestamp(&record, rules, now_ms)?;
         opaque &= schedule.is_none() && record.timestamp_ms <= now_ms;
     }
-    if opaque { Ok(Plan::AsItCame(batch)) } else { split(batch, records, now_ms) }
+    if opaque { Ok(Plan::AsItCame(batch)) } else { split(batch, records, rules, now_ms) }
 }
 
 /// Takes a batch apart whose records were all looked at.
-fn split(whole: AdmittedBatch, records: Records, now_ms: i64) -> Result<Plan, HoldRejection> {
+fn split(
+    whole: AdmittedBatch,
+    records: Records,
+    rules: &HoldRules,
+    now_ms: i64,
+) -> Result<Plan, HoldRejection> {
     let mut rest = BatchBuilder::new();
     let mut operations = Vec::new();
     for (index, record) in records.enumerate() {
@@ -69,7 +75,7 @@ fn split(whole: AdmittedBatch, records: Records, now_ms: i64) -> Result<Plan, Ho
                 .map_err(BatchRejection::from)?;
         }
         match (held, schedule) {
-            (true, schedule) => operations.push(hold(record, schedule)),
+            (true, schedule) => operations.push(hold(record, schedule, index, rules)?),
             (false, Some(schedule)) => operations.push(Operation::Clear { schedule }),
             (false, None) => {}
         }
@@ -105,7 +111,12 @@ fn check_timestamp(record: &Record, rules: &HoldRules, now_ms: i64) -> Result<()
     Err(BatchRejection::TimestampOutOfRange { timestamp_ms, earliest_ms, latest_ms })
 }
 
-fn hold(record: Record, schedule: Option<String>) -> Operation {
+fn hold(
+    record: Record,
+    schedule: Option<String>,
+    index: usize,
+    rules: &HoldRules,
+) -> Result<Operation, HoldRejection> {
     let value = EventValue {
         schedule,
         timestamp_ms: Some(record.timestamp_ms),
@@ -113,7 +124,11 @@ fn hold(record: Record, schedule: Option<String>) -> Operation {
         value: record.value,
         headers: record.headers,
     };
-    Operation::Hold { due_ms: record.timestamp_ms, value }
+    let (actual, limit) = (batch_bytes_alone(&value), rules.max_message_bytes);
+    if actual > limit {
+        return Err(HoldRejection::TooLarge { index, actual, limit });
+    }
+    Ok(Operation::Hold { due_ms: record.timestamp_ms, value })
 }
 
 #[cfg(test)]

@@ -50,6 +50,24 @@ fn what_a_scheduled_topic_does_not_take_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_record_that_would_be_too_large_once_it_is_due_is_refused_when_it_comes() {
+    let later = || vec![record("small", NOW_MS + 10), record(&"x".repeat(5_000), NOW_MS + 10)];
+    let squeezed = compressed(later(), Compression::Zstd);
+    assert!(squeezed.len() < 500, "it came in a small batch");
+    let large = plain(vec![later().remove(1)]).len();
+    let held_with = |max_message_bytes| {
+        let rules = HoldRules { max_message_bytes, ..HoldRules::default() };
+        plan(admit(&squeezed, NOW_MS), &rules, NOW_MS)
+    };
+    assert!(matches!(held_with(large), Ok(Plan::Held { .. })), "it just fits");
+    let refused = held_with(large - 1).expect_err("a byte too large");
+    assert_eq!(refused, HoldRejection::TooLarge { index: 1, actual: large, limit: large - 1 });
+    let now = compressed(vec![record(&"x".repeat(5_000), NOW_MS)], Compression::Zstd);
+    let rules = HoldRules { max_message_bytes: 500, ..HoldRules::default() };
+    assert!(plan(admit(&now, NOW_MS), &rules, NOW_MS).is_ok(), "what is not held stays compressed");
+}
+
+#[test]
 fn of_several_schedule_ids_of_one_record_the_last_one_counts() {
     let record = named(named(record("v", NOW_MS + 10), "first"), "last");
     let planned = plan(admit(&plain(vec![record]), NOW_MS), &HoldRules::default(), NOW_MS);
