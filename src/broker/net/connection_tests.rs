@@ -394,7 +394,9 @@ async fn an_error_that_nobody_waits_for_ends_the_connection() {
         peer.send(9, 2, &unanswered(TOPIC, b"a record")).await;
         peer.send(9, 3, &bad).await;
         assert_eq!(peer.id().await, Some(1), "what was asked before is answered");
+        let began = Instant::now();
         peer.closed().await;
+        assert_eq!(began.elapsed().as_secs(), 0, "it is not closed for being idle");
     }
     let mut peer = fixture.connect();
     peer.send(9, 1, &produce(b"a record")).await;
