@@ -15,6 +15,8 @@ pub fn embedded_options(settings: &Settings, clock: Arc<dyn Clock>) -> EmbeddedO
             max_bytes: settings.transaction_max_bytes,
             ..TransactionLimits::default()
         },
+        clock_jump_max_ms: settings.clock_jump_max_ms,
+        commit_max_ms: settings.store_commit_max_ms,
         sync: settings.store_sync,
         overlay_bytes: settings.store_overlay_bytes,
         journal_flush_bytes: settings.store_journal_flush_bytes,

@@ -279,6 +279,7 @@ impl Appender {
             append_version: self.append_version,
             batch: value.slice(LogValue::HEADER_BYTES..),
         };
+        txn.growing();
         txn.put(LogKey { id: self.ownership.id, last_offset }.encode(), value);
         self.entries.push(entry);
         base_offset

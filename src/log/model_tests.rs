@@ -249,7 +249,7 @@ proptest! {
 
     #[test]
     fn a_log_behaves_as_a_vector_of_records(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let (store, _) = memory();
             let owner = own(&store, 1).await;

@@ -90,6 +90,10 @@ impl<T: Txn> Txn for PrefetchTxn<T> {
         self.inner.guard(key);
     }
 
+    fn growing(&mut self) {
+        self.inner.growing();
+    }
+
     async fn commit(self) -> Result<Committed, CommitError> {
         self.inner.commit().await
     }

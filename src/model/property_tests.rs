@@ -249,7 +249,7 @@ proptest! {
     fn transactions_agree_with_a_plain_map(
         steps in proptest::collection::vec((0..TRANSACTIONS, step()), 1..80),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(run(steps));
     }
 }

@@ -277,6 +277,7 @@ impl<S: Store> Tx<S> {
         let (write, events) = if exists { (Write::Update, on_update) } else { (Write::Insert, on_insert) };
         let subject = Subject { table: M::TABLE, id: place.id.to_string(), body: Some(&body) };
         self.publish_all(open, events, &subject).await?;
+        open.txn.growing();
         open.txn.put(place.row_key, row::encode_row::<M>(body));
         put_index(&mut open.txn, place.manifest_key, &manifest.index_keys, index_keys);
         open.is_half_written = false;

@@ -165,7 +165,7 @@ pub(crate) async fn waiting<S: Store>(store: &S, id: PartitionId) -> (usize, usi
 
 /// Runs an asynchronous test body of a property.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(future)
 }
 

@@ -136,6 +136,7 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         match due_ms {
             Some(due_ms) => schedule::put_timer(txn, id, due_ms, self.entry_ids.next_id(), &value),
             None => {
+                txn.growing();
                 txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(self.count), value.encode());
                 self.count = self.count.checked_add(1).expect("a transaction holds fewer than 2^32 events");
             }

@@ -22,7 +22,7 @@ use tidegate_log::{AppendError, Appender, Appends, LogError, Ownership, settle};
 use tidegate_store::{CommitError, ReadError, ScanLimit, Store, Txn};
 
 use due::Due;
-use progress::Progress;
+use progress::{Moment, Progress};
 
 pub use limits::{RelayLimits, RelaySettings};
 
@@ -121,8 +121,9 @@ impl Relay {
         while conflicts < settings.limits.attempts_max.max(1) {
             // Before the snapshot is taken: what it does not show began later than this.
             let oldest_open_ms = store.oldest_open_ms();
+            let moment = Moment { now_ms, oldest_open_ms, steps_back: store.clock_steps_back() };
             let mut txn = store.begin().await?;
-            let mut attempt = self.attempt(&mut txn, ownership, now_ms, oldest_open_ms, settings).await?;
+            let mut attempt = self.attempt(&mut txn, ownership, moment, settings).await?;
             attempt.turn.conflicts = conflicts;
             if attempt.turn.records == 0 {
                 return Ok(self.accept(attempt));
@@ -152,13 +153,13 @@ impl Relay {
         &self,
         txn: &mut impl Txn,
         ownership: &Ownership,
-        now_ms: i64,
-        oldest_open_ms: i64,
+        moment: Moment,
         settings: &RelaySettings,
     ) -> Result<Attempt, RelayError> {
+        let now_ms = moment.now_ms;
         let mut appender = Appender::begin(txn, ownership).await?;
         let limits = settings.limits;
-        let from = self.progress.from(now_ms, settings.overlap_ms);
+        let from = self.progress.from(moment, settings.overlap_ms);
         let limit =
             ScanLimit { count: limits.records_max.min(self.allowance).max(1), value_bytes: limits.bytes_max };
         let due = Due::load(txn, self.id, from, now_ms, limit)
@@ -176,13 +177,13 @@ impl Relay {
             records: due.entries.len(),
             bytes: due.bytes,
             due_ms: due.entries.iter().filter_map(|entry| entry.due_ms).collect(),
-            late: self.progress.count_late(&due, settings.overlap_ms),
+            late: self.progress.count_late(&due, moment, settings.overlap_ms),
             conflicts: 0,
             appends: if due.entries.is_empty() { None } else { Some(appender.finish(txn)) },
             next_due_ms: due.next_due_ms,
             more: due.outbox_has_more || due.next_due_ms.is_some_and(|next_ms| next_ms <= now_ms),
         };
-        let progress = self.progress.after(&due, from, txn.start_version(), now_ms, oldest_open_ms);
+        let progress = self.progress.after(&due, from, txn.start_version(), moment);
         Ok(Attempt { turn, progress })
     }
 

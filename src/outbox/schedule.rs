@@ -125,6 +125,7 @@ pub(crate) fn put_timer(txn: &mut impl Txn, id: PartitionId, due_ms: i64, entry:
         let key = ScheduleKey { topic: id.topic, schedule: schedule.clone() };
         txn.put(key.encode(), ScheduleValue { partition: id.partition, due_ms, entry }.encode());
     }
+    txn.growing();
     txn.put(TimerKey { id, due_ms, entry }.encode(), value.encode());
 }
 

@@ -46,6 +46,10 @@ macro_rules! backends {
             fn oldest_open_ms(&self) -> i64 {
                 match self { $(Self::$name(store) => store.oldest_open_ms(),)* }
             }
+
+            fn clock_steps_back(&self) -> u64 {
+                match self { $(Self::$name(store) => store.clock_steps_back(),)* }
+            }
         }
 
         impl Txn for AnyTxn {
@@ -93,6 +97,10 @@ macro_rules! backends {
 
             fn guard(&mut self, key: Bytes) {
                 match self { $(Self::$name(txn) => txn.guard(key),)* }
+            }
+
+            fn growing(&mut self) {
+                match self { $(Self::$name(txn) => txn.growing(),)* }
             }
 
             async fn commit(self) -> Result<Committed, CommitError> {

@@ -12,6 +12,7 @@
 
 mod any;
 mod clock;
+mod clock_gate;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod embedded;

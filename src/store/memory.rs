@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use crate::clock::GatedClock;
 use crate::oracle::VersionOracle;
 use crate::write_set::WriteSet;
 use crate::{
@@ -33,7 +34,7 @@ pub struct MemoryStore {
 }
 
 struct Shared {
-    clock: Arc<dyn Clock>,
+    clock: GatedClock,
     limits: TransactionLimits,
     state: Mutex<State>,
 }
@@ -48,6 +49,8 @@ impl MemoryStore {
     /// An empty store that takes its time from `clock`.
     #[must_use]
     pub fn with_limits(clock: Arc<dyn Clock>, limits: TransactionLimits) -> Self {
+        // Tests that make the clock jump want to see it do so.
+        let clock = GatedClock::new(clock, i64::MAX);
         Self { shared: Arc::new(Shared { clock, limits, state: Mutex::default() }) }
     }
 
@@ -92,6 +95,10 @@ impl Store for MemoryStore {
     fn oldest_open_ms(&self) -> i64 {
         let oldest = self.shared.state().open.first().map(|version| version.unix_ms());
         self.now_ms().min(oldest.unwrap_or(i64::MAX))
+    }
+
+    fn clock_steps_back(&self) -> u64 {
+        self.shared.clock.steps_back()
     }
 }
 

@@ -23,8 +23,13 @@ impl VersionOracle {
 
     /// The next version: of the millisecond `now_ms` if that is ahead of the last one, the one after the last otherwise.
     pub(crate) fn next(&mut self, now_ms: i64) -> Version {
-        self.last = self.last.next().max(Version::first_of_ms(now_ms));
+        self.last = self.peek(now_ms);
         self.last
+    }
+
+    /// What [`next`](Self::next) would give, which nobody has yet.
+    pub(crate) fn peek(&self, now_ms: i64) -> Version {
+        self.last.next().max(Version::first_of_ms(now_ms))
     }
 }
 

@@ -36,6 +36,14 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn oldest_open_ms(&self) -> i64 {
         self.now_ms().saturating_sub_unsigned(TransactionLimits::default().max_ms)
     }
+
+    /// How often [`now_ms`](Store::now_ms) has gone back since the store was opened, as seen by whoever asked for the
+    /// time or began a transaction: whoever remembers a time of before cannot go by it any more when this has changed.
+    ///
+    /// A backend whose time never goes back has nothing to count.
+    fn clock_steps_back(&self) -> u64 {
+        0
+    }
 }
 
 /// One transaction: a snapshot, and writes that are kept back until [`commit`](Txn::commit). Dropping it rolls back.
@@ -86,6 +94,13 @@ pub trait Txn: Send + 'static {
     /// Makes [`commit`](Txn::commit) fail with a conflict if a key that is only read here has changed since the
     /// snapshot. Exclusive: two overlapping transactions that guard one key may conflict, so never guard what many share.
     fn guard(&mut self, key: Bytes);
+
+    /// Says that what this transaction puts is more data to keep. While the disk is down to its reserve, such a commit
+    /// is refused with [`CommitError::DiskFull`], however little it puts; of the others only those that put much are, so
+    /// that deletes and the small state that goes with them, and committed offsets, still pass.
+    ///
+    /// Nothing, unless a backend has a disk that it keeps a reserve of.
+    fn growing(&mut self) {}
 
     /// Makes the writes visible and durable, all or none. A transaction without writes and guards always succeeds.
     fn commit(self) -> impl Future<Output = Result<Committed, CommitError>> + Send;

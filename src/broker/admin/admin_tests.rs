@@ -10,7 +10,7 @@ use tidegate_format::{
     EventValue, Offset, OffsetKey, OffsetValue, PartitionId, ScheduleKey, ScheduleValue, TimerKey, TopicId,
 };
 use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
-use tidegate_store::{EmbeddedStore, MemoryStore, Store, SystemClock, Txn};
+use tidegate_store::{Clock, EmbeddedStore, ManualClock, MemoryStore, Store, SystemClock, Txn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -39,9 +39,13 @@ async fn start() -> RunningBroker {
 
 /// A broker on an embedded store in a directory that is gone after the test.
 async fn start_embedded() -> (RunningBroker, EmbeddedStore, tempfile::TempDir) {
+    start_embedded_on(Arc::new(SystemClock)).await
+}
+
+async fn start_embedded_on(clock: Arc<dyn Clock>) -> (RunningBroker, EmbeddedStore, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let settings = Settings { data_dir: directory.path().join("data"), ..settings() };
-    let options = embedded_options(&settings, Arc::new(SystemClock));
+    let options = embedded_options(&settings, clock);
     let store = EmbeddedStore::open(&settings.data_dir, options).expect("an empty directory");
     let broker =
         RunningBroker::start(settings, store.clone().into()).await.expect("free ports, an empty store");
@@ -253,6 +257,25 @@ async fn a_broker_whose_store_has_closed_is_alive_and_not_ready_and_says_what_it
     assert!(scraped.series("tidegate_log_end_offset", &[]).is_empty());
     let (status, reason) = get(&broker, "/v1/schedules/flights").await;
     assert_eq!(status, 503, "{reason}");
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumps_is_told_until_it_has_lasted() {
+    let clock = ManualClock::at(1_790_000_000_000);
+    let (broker, store, _directory) = start_embedded_on(Arc::new(clock.clone())).await;
+    assert_eq!(get(&broker, "/readyz").await, (200, "ready\n".to_owned()));
+    let before_ms = store.now_ms();
+    clock.jump(-7_200_000);
+    assert_eq!(store.now_ms(), before_ms);
+    let (status, body) = get(&broker, "/readyz").await;
+    assert_eq!(status, 200, "requests are served as ever");
+    assert!(body.starts_with("ready\n") && body.contains("-7200000 ms"), "{body}");
+    assert_eq!(scrape(&broker).await.value("tidegate_clock_jump_seconds", &[]), Some(-7_200.0));
+    clock.advance(60_000);
+    assert_eq!(get(&broker, "/readyz").await, (200, "ready\n".to_owned()));
+    assert_eq!(scrape(&broker).await.value("tidegate_clock_jump_seconds", &[]), Some(0.0));
+    assert_eq!(store.now_ms(), before_ms - 7_200_000 + 60_000);
     broker.stop().await;
 }
 

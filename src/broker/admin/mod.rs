@@ -20,6 +20,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tidegate_store::AnyStore;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +68,16 @@ impl Admin {
         crate::cluster::check_readable(&self.broker.store).await.map_err(|error| error.to_string())
     }
 
+    /// A line about a clock that cannot be believed. Requests are served as ever, so the broker is ready all the same.
+    fn clock_warning(&self) -> String {
+        let AnyStore::Embedded(store) = &self.broker.store else { return String::new() };
+        store.clock_jump_ms().map_or_else(String::new, |by_ms| {
+            format!(
+                "the machine's clock has jumped by {by_ms} ms: timers do not go by it until that has lasted\n"
+            )
+        })
+    }
+
     async fn metrics(&self) -> String {
         let is_ready = self.readiness().await.is_ok();
         let read = self.scraper.scrape(&self.broker, is_ready).await;
@@ -77,7 +88,7 @@ impl Admin {
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     match admin.readiness().await {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(()) => (StatusCode::OK, format!("ready\n{}", admin.clock_warning())),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }

@@ -141,6 +141,11 @@ fn sums(text: &mut Exposition, family: &Family, lags: &[PartitionLag], value: fn
     }
 }
 
+/// How far the machine's clock has jumped, while it is not believed.
+pub(crate) fn clock(text: &mut Exposition, jump_ms: Option<i64>) {
+    text.single(&names::CLOCK_JUMP_SECONDS, signed_float(jump_ms.unwrap_or(0)) / 1e3);
+}
+
 /// What the embedded store counts.
 pub(crate) fn store(text: &mut Exposition, counts: &EmbeddedMetrics) {
     let seconds = |us: u64| float(us) / 1e6;
@@ -148,6 +153,7 @@ pub(crate) fn store(text: &mut Exposition, counts: &EmbeddedMetrics) {
         (names::STORE_COMMITS, float(counts.commits)),
         (names::STORE_COMMIT_GROUPS, float(counts.groups)),
         (names::STORE_CONFLICTS, float(counts.conflicts)),
+        (names::STORE_COMMITS_GIVEN_UP, float(counts.commits_given_up)),
         (names::STORE_JOURNAL_BYTES, float(counts.journal_bytes)),
         (names::STORE_THROTTLED_SECONDS, seconds(counts.throttled_us)),
         (names::STORE_FLUSHES, float(counts.flushes)),
@@ -158,6 +164,7 @@ pub(crate) fn store(text: &mut Exposition, counts: &EmbeddedMetrics) {
         (names::STORE_SEGMENTS, float(counts.segments)),
         (names::STORE_LIVE_BYTES, float(counts.live_bytes)),
         (names::STORE_DISK_LOW, float(counts.is_disk_low)),
+        (names::STORE_STALLED, float(counts.is_stalled)),
     ];
     for (family, value) in singles {
         text.single(&family, value);

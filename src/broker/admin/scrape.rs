@@ -41,6 +41,7 @@ impl Scraper {
         render::broker(&mut text, broker, is_ready && read.is_ok());
         if let AnyStore::Embedded(store) = &broker.store {
             render::store(&mut text, &store.metrics());
+            render::clock(&mut text, store.clock_jump_ms());
         }
         text.finish()
     }

@@ -123,6 +123,7 @@ families! {
     Counter STORE_COMMIT_GROUPS "tidegate_store_commit_groups_total" [], "Groups of transactions: one write and one sync each";
     Histogram STORE_COMMIT_SECONDS "tidegate_store_commit_seconds" [], "Time of a group, from the first transaction taken to its answers";
     Counter STORE_CONFLICTS "tidegate_store_conflicts_total" [], "Transactions that were refused with a conflict";
+    Counter STORE_COMMITS_GIVEN_UP "tidegate_store_commits_given_up_total" [], "Commits that the disk did not answer within store.commit.max.ms";
     Counter STORE_JOURNAL_BYTES "tidegate_store_journal_bytes_total" [], "Bytes appended to the journal";
     Counter STORE_THROTTLED_SECONDS "tidegate_store_throttled_seconds_total" [], "Time that commits were slowed down because flushing fell behind";
     Counter STORE_FLUSHES "tidegate_store_flushes_total" [], "Overlays that were written to the tree";
@@ -133,6 +134,8 @@ families! {
     Gauge STORE_SEGMENTS "tidegate_store_segments" [], "Segments of the journal";
     Gauge STORE_LIVE_BYTES "tidegate_store_live_bytes" [], "Bytes of large values in the journal";
     Gauge STORE_DISK_LOW "tidegate_store_disk_low" [], "Whether the disk is down to store.reserve.bytes, and produce is refused";
+    Gauge STORE_STALLED "tidegate_store_stalled" [], "Whether commits are given up because the disk does not answer";
+    Gauge CLOCK_JUMP_SECONDS "tidegate_clock_jump_seconds" [], "By how much the machine's clock has jumped while timers do not go by it; else 0";
 }
 
 /// Who commits: the values of the label `kind`.

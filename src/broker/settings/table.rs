@@ -78,6 +78,8 @@ settings! {
         "Bytes of recent writes kept in memory before they are moved into the tree; twice that while they are moved";
     "store.reserve.bytes" store_reserve_bytes: u64 [0..=1 << 50] = "268435456",
         "Below this many bytes of free disk, produce is refused while reads and deletes go on";
+    "store.commit.max.ms" store_commit_max_ms: u64 [100..=600_000] = "30000",
+        "How long a commit waits for the disk before it fails, in milliseconds";
     "store.sync" store_sync: SyncPolicy = "always",
         "When a commit counts as done: `always` (on disk), or `interval:<ms>` (a crash of the machine may lose that much)";
     "store.journal.flush.bytes" store_journal_flush_bytes: u64 [1 << 20..=1 << 40] = "134217728",
@@ -86,6 +88,8 @@ settings! {
         "Length of one segment of the journal";
     "store.tree.cache.bytes" store_tree_cache_bytes: usize [1 << 20..=1 << 40] = "8388608",
         "Memory in which the tree is cached, beside the machine's page cache";
+    "clock.jump.max.ms" clock_jump_max_ms: i64 [1_000..=86_400_000] = "60000",
+        "A jump of the machine's clock by more milliseconds moves no timers until it has lasted for a minute";
     "transaction.max.bytes" transaction_max_bytes: usize [1 << 20..=1 << 30] = "67108864",
         "Most bytes that one transaction may write";
     "transaction.max.ms" transaction_max_ms: u64 [1_000..=600_000] = "60000",

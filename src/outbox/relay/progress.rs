@@ -2,8 +2,8 @@
 //!
 //! What always holds: behind the outbox's watermark, and before the time from which the timer is read, nothing waits that
 //! was committed in order. A transaction writes no timer entry that is due before it began, so nothing comes there but
-//! from transactions that are still open; only a clock that goes back can put an entry where nobody looks, until the
-//! next pass from the start.
+//! from transactions that are still open; when the clock has gone back, which can put an entry where nobody looks, the
+//! next turn reads from the start.
 
 use tidegate_format::OrderVersion;
 use tidegate_store::Version;
@@ -25,6 +25,17 @@ pub(super) struct From {
     pub(super) timer_ms: Option<i64>,
 }
 
+/// When a turn begins, by the store's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// What is due by then is moved.
+    pub(super) now_ms: i64,
+    /// No transaction that is open was begun before it.
+    pub(super) oldest_open_ms: i64,
+    /// How often the clock has gone back.
+    pub(super) steps_back: u64,
+}
+
 /// How far a relay has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -34,6 +45,8 @@ pub(super) struct Progress {
     timer_from_ms: Option<i64>,
     /// When the timer was last read from the start.
     timer_swept_at_ms: i64,
+    /// How often the clock had gone back by then.
+    steps_back: u64,
     /// Whether to read the outbox and the timer from the start until both were seen whole.
     sweeping: bool,
 }
@@ -45,12 +58,13 @@ impl Progress {
     }
 
     /// Where the next turn begins to read.
-    pub(super) fn from(&self, now_ms: i64, overlap_ms: i64) -> From {
+    pub(super) fn from(&self, moment: Moment, overlap_ms: i64) -> From {
         if self.sweeping {
             return From::default();
         }
-        let since_sweep_ms = now_ms.saturating_sub(self.timer_swept_at_ms);
-        let timer_is_fresh = (0..TIMER_SWEEP_INTERVAL_MS).contains(&since_sweep_ms);
+        let since_sweep_ms = moment.now_ms.saturating_sub(self.timer_swept_at_ms);
+        let timer_is_fresh =
+            (0..TIMER_SWEEP_INTERVAL_MS).contains(&since_sweep_ms) && self.steps_back == moment.steps_back;
         From {
             outbox: self.watermark.map(|watermark| earlier(watermark, overlap_ms)),
             timer_ms: self.timer_from_ms.filter(|_| timer_is_fresh),
@@ -58,25 +72,21 @@ impl Progress {
     }
 
     /// How many of the entries should have been found by an earlier turn.
-    pub(super) fn count_late(&self, due: &Due, overlap_ms: i64) -> usize {
+    pub(super) fn count_late(&self, due: &Due, moment: Moment, overlap_ms: i64) -> usize {
         let outbox_from = self.watermark.map(|watermark| earlier(watermark, overlap_ms));
+        // What a clock that went back has put there, nobody could have found.
+        let timer_from_ms = self.timer_from_ms.filter(|_| self.steps_back == moment.steps_back);
         let is_late = |version: Option<OrderVersion>, due_ms: Option<i64>| {
             version.zip(outbox_from).is_some_and(|(version, from)| version < from)
-                || due_ms.zip(self.timer_from_ms).is_some_and(|(due_ms, from_ms)| due_ms < from_ms)
+                || due_ms.zip(timer_from_ms).is_some_and(|(due_ms, from_ms)| due_ms < from_ms)
         };
         due.entries.iter().filter(|entry| is_late(entry.version, entry.due_ms)).count()
     }
 
-    /// How far a turn comes that began to read at `from`, at `now_ms`, in a snapshot of version `snapshot` that was
-    /// taken after no open transaction was older than `oldest_open_ms`, and takes `due`.
-    pub(super) fn after(
-        &self,
-        due: &Due,
-        from: From,
-        snapshot: Version,
-        now_ms: i64,
-        oldest_open_ms: i64,
-    ) -> Self {
+    /// How far a turn comes that began to read at `from`, in a snapshot of version `snapshot` that was taken after
+    /// `moment`, and takes `due`.
+    pub(super) fn after(&self, due: &Due, from: From, snapshot: Version, moment: Moment) -> Self {
+        let Moment { now_ms, oldest_open_ms, steps_back } = moment;
         let seen =
             if due.outbox_has_more { due.last_outbox_version } else { Some(OrderVersion(snapshot.next().0)) };
         let settled_ms = now_ms.min(oldest_open_ms).saturating_sub(TIMER_MARGIN_MS);
@@ -91,6 +101,7 @@ impl Progress {
             watermark: seen.max(self.watermark),
             timer_from_ms,
             timer_swept_at_ms: if swept_timer { now_ms } else { self.timer_swept_at_ms },
+            steps_back: if swept_timer { steps_back } else { self.steps_back },
             sweeping: self.sweeping && (due.outbox_has_more || due.timer_has_more),
         }
     }

@@ -206,6 +206,7 @@ macro_rules! conformance_durable_tests {
                 a_removed_range_stays_removed,
                 conflicts_are_seen_after_reopening,
                 a_store_reopened_many_times_keeps_everything,
+                what_became_of_a_commit_is_known_after_reopening,
             }
         }
     };

@@ -6,7 +6,9 @@ use crate::conformance::DurableBackend;
 use crate::conformance::steps::{
     begin, commit, delete, entries, entries_now, everything, keys_now, now, put, put_all, text, value_of,
 };
-use crate::{CommitError, KeyRange, Store, Txn, Version};
+use crate::conformance::unknown_outcome::nonces;
+use crate::faulty::{CommitFault, FaultyStore, On};
+use crate::{CommitError, KeyRange, Outcome, Store, Txn, Version};
 
 /// Small and big values, overwritten and removed ones, versioned keys.
 pub async fn everything_committed_is_there_again<B: DurableBackend>(backend: B) {
@@ -104,5 +106,33 @@ pub async fn a_store_reopened_many_times_keeps_everything<B: DurableBackend>(mut
         }
         backend = backend.reopen().await;
         assert!(entries_now(backend.store(), &everything()).await == expected, "round {round}");
+    }
+}
+
+/// Whoever kept the token can ask for as long as he likes, also the one who has it from the backend itself.
+pub async fn what_became_of_a_commit_is_known_after_reopening<B: DurableBackend>(mut backend: B) {
+    let mut tokens = Vec::new();
+    for round in 0..3 {
+        let store = FaultyStore::new(backend.store().clone(), nonces());
+        for (fault, outcome) in [
+            (CommitFault::LostApplied, Outcome::Applied),
+            (CommitFault::LostNotApplied, Outcome::NotApplied),
+            (CommitFault::LostLate, Outcome::NotApplied),
+        ] {
+            store.faults().fail_commit(On::next(), fault);
+            let mut txn = begin(&store).await;
+            let key = format!("{round} {outcome:?}");
+            txn.put(text(&key), text("1"));
+            let Err(CommitError::Unknown { token }) = txn.commit().await else { panic!("it was lost") };
+            tokens.push((key, token, outcome));
+        }
+        drop(store);
+        backend = backend.reopen().await;
+        backend.clock().advance(-1_000);
+        let store = FaultyStore::new(backend.store().clone(), nonces());
+        for (key, token, outcome) in &tokens {
+            assert_eq!(store.outcome(token).await, Ok(*outcome), "{key}");
+            assert_eq!(now(&store, key).await.is_some(), *outcome == Outcome::Applied, "{key}");
+        }
     }
 }

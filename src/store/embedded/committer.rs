@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::attempt::Attempt;
 use super::conflict::{ConflictWindow, KeyHash};
 use super::files::FileLayer;
 use super::journal::{AppendError, Covered, GroupBuilder, JournalWriter};
@@ -29,13 +30,13 @@ use super::overlay::Overlay;
 use super::shared::Shared;
 use super::view::Snapshot;
 use crate::oracle::VersionOracle;
-use crate::{CommitError, CommitToken, Committed, Version};
+use crate::{Clock, CommitError, Committed, Version};
 
 /// A group is written when it has this many bytes, or this many transactions, or nobody waits.
 const GROUP_MAX_BYTES: usize = 4 << 20;
 const GROUP_MAX_TRANSACTIONS: usize = 1_024;
-/// With the disk down to its reserve, a transaction that puts at most this many bytes still passes: enough for the
-/// state that goes with deletes.
+/// With the disk down to its reserve, a transaction that puts at most this many bytes still passes if they are not more
+/// data to keep: enough for the state that goes with deletes, and for offsets.
 const RESERVE_PUT_MAX_BYTES: usize = 4 << 10;
 /// The free space is looked at after so much time or so many bytes, and all the time while it is low.
 const FREE_SPACE_INTERVAL: Duration = Duration::from_millis(500);
@@ -61,23 +62,28 @@ pub(super) struct Submission {
     pub(super) token_key: Bytes,
     /// How many bytes of values it puts.
     pub(super) put_bytes: usize,
+    /// Whether they are more data to keep.
+    pub(super) is_growing: bool,
     /// Whether it only moves values to another place, so that it stands in nobody's way.
     pub(super) is_relocation: bool,
     /// Its share of the queue.
     pub(super) _permit: Option<OwnedSemaphorePermit>,
-    /// Who waits for the answer.
+    /// Whether somebody still waits for the answer.
+    pub(super) attempt: Arc<Attempt>,
+    /// Who waits for it.
     pub(super) reply: oneshot::Sender<Result<Committed, CommitError>>,
 }
 
 impl Submission {
+    /// Whether it has to wait until there is more space than the reserve.
+    fn is_bound_by_reserve(&self) -> bool {
+        let put_max_bytes = if self.is_growing { 0 } else { RESERVE_PUT_MAX_BYTES };
+        self.put_bytes > put_max_bytes && !self.is_relocation
+    }
+
     fn refuse(self, error: CommitError) {
         // Who no longer waits needs no answer.
         let _ = self.reply.send(Err(error));
-    }
-
-    fn unknown(self, version: Version) {
-        let token = CommitToken { key: self.token_key.clone(), nonce: u128::from(version.0) };
-        self.refuse(CommitError::Unknown { token });
     }
 }
 
@@ -117,6 +123,8 @@ pub(super) struct Recovered {
     pub(super) overlay: Arc<Overlay>,
     /// The newest version that was given out.
     pub(super) version: Version,
+    /// The newest version that is there; none in an empty store.
+    pub(super) replayed: Version,
     /// How many bytes of journal that is.
     pub(super) bytes: u64,
 }
@@ -158,7 +166,7 @@ impl Committer {
         maintenance: Sender<Work>,
         recovered: Recovered,
     ) -> Self {
-        let Recovered { journal, overlay, version, bytes: journal_bytes } = recovered;
+        let Recovered { journal, overlay, version, bytes: journal_bytes, .. } = recovered;
         Self {
             shared,
             files,
@@ -268,13 +276,16 @@ impl Committer {
             }
             return self.conflicting.push(submission.reply);
         }
-        let is_bound_by_reserve = submission.put_bytes > RESERVE_PUT_MAX_BYTES && !submission.is_relocation;
-        if is_bound_by_reserve && self.shared.is_disk_low() {
+        if self.shared.is_disk_low() && submission.is_bound_by_reserve() {
             return submission.refuse(CommitError::DiskFull { reserve_bytes: self.settings.reserve_bytes });
         }
         // Within a group the versions follow one by one.
         let is_first = self.group.transactions() == 0;
-        let version = self.oracle.next(if is_first { now_ms } else { 0 });
+        let now_ms = if is_first { now_ms } else { 0 };
+        if !submission.attempt.take(self.oracle.peek(now_ms)) {
+            return;
+        }
+        let version = self.oracle.next(now_ms);
         if !submission.is_relocation {
             self.window.record(version, writes, guards);
         }
@@ -286,6 +297,7 @@ impl Committer {
         match self.write_group() {
             Ok(()) => {
                 self.shared.counters.count_group(self.accepted.len(), began.elapsed());
+                self.shared.set_stalled(false);
                 for (submission, version) in self.accepted.drain(..) {
                     let _ = submission.reply.send(Ok(Committed { version }));
                 }
@@ -296,9 +308,15 @@ impl Committer {
             }
             Err(AppendError::Full) => {
                 self.shared.set_disk_low(true);
-                // Its versions are passed over: what was refused stands in nobody's way.
-                self.shared.views.publish(self.oracle.last());
                 let reserve_bytes = self.settings.reserve_bytes;
+                let given_up = self.accepted.iter().filter(|(submission, _)| !submission.attempt.refuse());
+                if given_up.count() > 0 {
+                    // That they were not applied cannot be written down: the next opening tells.
+                    self.shared.close("the disk is full, and did not say so in time");
+                } else {
+                    // The group's versions are passed over: what was refused stands in nobody's way.
+                    self.shared.views.publish(self.oracle.last());
+                }
                 for (submission, _) in self.accepted.drain(..) {
                     submission.refuse(CommitError::DiskFull { reserve_bytes });
                 }
@@ -306,7 +324,8 @@ impl Committer {
             Err(AppendError::Failed(error)) => {
                 self.shared.close(&format!("writing the journal failed: {error}"));
                 for (submission, version) in self.accepted.drain(..) {
-                    submission.unknown(version);
+                    let token = self.shared.runs.token(submission.token_key.clone(), version);
+                    submission.refuse(CommitError::Unknown { token });
                 }
             }
         }

@@ -111,7 +111,7 @@ fn unreadable(segment: u64, what: &dyn std::fmt::Display) -> ReadError {
 
 /// Commits those values again that their keys still point to; gives how many.
 fn move_values(shared: &Shared, found: &[(Vec<u8>, Pointer)]) -> Result<Result<u64, CommitError>, ReadError> {
-    let snapshot = shared.views.open(&*shared.clock);
+    let snapshot = shared.views.open(&shared.clock);
     let mut encoder = TransactionEncoder::default();
     let mut writes = Vec::new();
     let mut put_bytes = 0;
@@ -135,8 +135,10 @@ fn move_values(shared: &Shared, found: &[(Vec<u8>, Pointer)]) -> Result<Result<u
         guards: Vec::new(),
         token_key: bytes::Bytes::new(),
         put_bytes,
+        is_growing: false,
         is_relocation: true,
         _permit: None,
+        attempt: Arc::default(),
         reply,
     };
     let closed = || CommitError::Unavailable { reason: "the store is closing".to_owned() };

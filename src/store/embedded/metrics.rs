@@ -16,6 +16,8 @@ pub struct EmbeddedMetrics {
     pub groups: u64,
     /// Transactions that were refused with a conflict.
     pub conflicts: u64,
+    /// Commits that were not answered within `store.commit.max.ms`.
+    pub commits_given_up: u64,
     /// Microseconds that groups took from the first transaction taken to the answers.
     pub group_us: u64,
     /// How many groups took up to as long as each of [`COMMIT_LATENCY_BOUNDS_US`], and longer.
@@ -40,6 +42,8 @@ pub struct EmbeddedMetrics {
     pub live_bytes: u64,
     /// Of the moment: whether the disk is down to its reserve (1) or not (0).
     pub is_disk_low: u64,
+    /// Of the moment: whether commits are given up because the disk does not answer (1) or not (0).
+    pub is_stalled: u64,
 }
 
 /// The counters behind [`EmbeddedMetrics`].
@@ -48,6 +52,7 @@ pub(super) struct Counters {
     pub(super) commits: AtomicU64,
     pub(super) groups: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    pub(super) commits_given_up: AtomicU64,
     pub(super) group_us: AtomicU64,
     pub(super) commit_latency_counts: [AtomicU64; COMMIT_LATENCY_BOUNDS_US.len() + 1],
     pub(super) journal_bytes: AtomicU64,
@@ -58,6 +63,7 @@ pub(super) struct Counters {
     pub(super) segments_removed: AtomicU64,
     pub(super) live_bytes: AtomicU64,
     pub(super) is_disk_low: AtomicU64,
+    pub(super) is_stalled: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -88,6 +94,7 @@ impl Counters {
             commits: read(&self.commits),
             groups: read(&self.groups),
             conflicts: read(&self.conflicts),
+            commits_given_up: read(&self.commits_given_up),
             group_us: read(&self.group_us),
             commit_latency_counts: self.commit_latency_counts.each_ref().map(read),
             journal_bytes: read(&self.journal_bytes),
@@ -100,6 +107,7 @@ impl Counters {
             segments: 0,
             live_bytes: read(&self.live_bytes),
             is_disk_low: read(&self.is_disk_low),
+            is_stalled: read(&self.is_stalled),
         }
     }
 }

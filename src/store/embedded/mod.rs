@@ -11,6 +11,7 @@
 //! what a crash leaves is all transactions up to one, in their order, each whole; versions grow strictly, also across
 //! restarts and when the clock goes back; a value that does not match its checksum is an error and never a gap.
 
+mod attempt;
 mod committer;
 mod compaction;
 mod conflict;
@@ -21,6 +22,7 @@ mod maintenance;
 mod metrics;
 mod options;
 mod overlay;
+mod runs;
 mod shared;
 mod slot;
 mod tree;
@@ -44,10 +46,12 @@ use self::journal::{
 };
 use self::maintenance::Maintenance;
 use self::overlay::Overlay;
+use self::runs::{Attempted, Runs};
 use self::shared::Shared;
 use self::tree::{LiveBytes, OpenedTree, Tree};
 use self::view::{View, Views};
-use crate::{CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
+use crate::clock::GatedClock;
+use crate::{Clock, CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
 
 /// How many keys [`Store::delete_range`] removes in one transaction.
 const DELETE_RANGE_STEP_KEYS: usize = 1_000;
@@ -108,7 +112,11 @@ impl EmbeddedStore {
         let (maintenance_sender, work) = mpsc::channel();
         let settings = CommitterSettings::of(&options);
         let views = Views::new(view, recovered.version);
-        let shared = Arc::new(Shared::new(options.clock, options.limits, views, committer_sender));
+        let runs = Runs::begin(&*files, recovered.replayed).map_err(|error| io_error("the runs", error))?;
+        let EmbeddedOptions { clock, clock_jump_max_ms, limits, commit_max_ms, .. } = options;
+        let clock = GatedClock::new(clock, clock_jump_max_ms);
+        let shared = Shared::new(clock, limits, commit_max_ms, runs, views, committer_sender);
+        let shared = Arc::new(shared);
         let committer =
             Committer::new(shared.clone(), files.clone(), settings, messages, maintenance_sender, recovered);
         let maintenance = Maintenance::new(shared.clone(), files, store, work, tree, covered, live);
@@ -135,6 +143,13 @@ impl EmbeddedStore {
             handle.shared.close_in_order();
         })
         .await;
+    }
+
+    /// How far the machine's clock has jumped, in milliseconds, while the store does not go by it
+    /// ([`EmbeddedOptions::clock_jump_max_ms`]).
+    #[must_use]
+    pub fn clock_jump_ms(&self) -> Option<i64> {
+        self.handle.shared.clock.jump_ms()
     }
 
     /// What the store counts.
@@ -200,9 +215,10 @@ fn recover(
     let Replayed { end, sequence, version, bytes } = replayed.map_err(replay_error)?;
     let file = segments[&end.segment].clone();
     let journal = JournalWriter::new(files.clone(), store, options.segment_bytes, file, end, sequence);
-    let is_first = version == Version::default();
-    let version = if is_first { Version::first_of_ms(options.clock.now_ms()) } else { version };
-    Ok(Recovered { journal, overlay, version, bytes })
+    let replayed = version;
+    let is_first = replayed == Version::default();
+    let version = if is_first { Version::first_of_ms(options.clock.now_ms()) } else { replayed };
+    Ok(Recovered { journal, overlay, version, replayed, bytes })
 }
 
 /// Starts a thread; if it panics, the store closes.
@@ -252,11 +268,19 @@ impl Store for EmbeddedStore {
         }
     }
 
-    /// A commit of this backend is unknown only when the store has closed for good. Whoever has opened it again since
-    /// finds out by reading what the transaction wrote: nothing of it can arrive later.
-    async fn outcome(&self, _token: &CommitToken) -> Result<Outcome, ReadError> {
-        self.handle.shared.check_open()?;
-        Ok(Outcome::NotApplied)
+    /// A commit of this backend is unknown when the disk failed or did not answer in time. Nothing needs to be written
+    /// to settle it: in this run of the store it is applied once its version is visible, and until then nobody knows;
+    /// what an earlier run had not written when it ended never arrives.
+    async fn outcome(&self, token: &CommitToken) -> Result<Outcome, ReadError> {
+        let shared = &self.handle.shared;
+        shared.check_open()?;
+        let unavailable = |reason: &str| Err(ReadError::Unavailable { reason: reason.to_owned() });
+        match shared.runs.find(token) {
+            Attempted::Now(version) if version <= shared.views.published() => Ok(Outcome::Applied),
+            Attempted::Now(_) => unavailable("the disk has not answered yet"),
+            Attempted::Before(outcome) => Ok(outcome),
+            Attempted::NotKnown => unavailable("the token is of no opening of this store that is known"),
+        }
     }
 
     fn now_ms(&self) -> i64 {
@@ -264,7 +288,11 @@ impl Store for EmbeddedStore {
     }
 
     fn oldest_open_ms(&self) -> i64 {
-        self.handle.shared.views.oldest_open_ms(&*self.handle.shared.clock)
+        self.handle.shared.views.oldest_open_ms(&self.handle.shared.clock)
+    }
+
+    fn clock_steps_back(&self) -> u64 {
+        self.handle.shared.clock.steps_back()
     }
 }
 

@@ -27,8 +27,15 @@ pub enum SyncPolicy {
 pub struct EmbeddedOptions {
     /// What tells the time.
     pub clock: Arc<dyn Clock>,
+    /// By how many milliseconds the wall clock may come away from the monotonic one at once and still be followed
+    /// (`clock.jump.max.ms`). What is more is a jump, which moves no timer until it has lasted for a minute.
+    pub clock_jump_max_ms: i64,
     /// What one transaction may be.
     pub limits: TransactionLimits,
+    /// How long a commit waits for the disk, in milliseconds (`store.commit.max.ms`). After that it fails:
+    /// [`CommitError::Unavailable`](crate::CommitError::Unavailable) if it was not being written yet, otherwise
+    /// [`CommitError::Unknown`](crate::CommitError::Unknown).
+    pub commit_max_ms: u64,
     /// When a commit is on disk (`store.sync`).
     pub sync: SyncPolicy,
     /// From how much memory on the newest entries are written to the tree (`store.overlay.bytes`). While that is done,
@@ -39,12 +46,14 @@ pub struct EmbeddedOptions {
     pub journal_flush_bytes: u64,
     /// How long one segment of the journal gets (`store.segment.bytes`). Each takes a file descriptor.
     pub segment_bytes: u64,
-    /// Below how many free bytes of disk a commit that puts data is refused (`store.reserve.bytes`).
+    /// Below how many free bytes of disk a commit that puts data is refused (`store.reserve.bytes`): every one that is
+    /// [`growing`](crate::Txn::growing), and any other that puts more than a little.
     pub reserve_bytes: u64,
     /// How much memory the tree may use to cache (`store.tree.cache.bytes`), beside the page cache of the machine.
     pub tree_cache_bytes: usize,
     /// Whether opening verifies every page of the tree (`store.check.tree`), which takes as long as reading the file.
-    /// Without it a damaged value is still noticed when it is read, but a damaged key can hide its entry.
+    /// Without it a damaged entry, key or value, is still noticed when it is read or scanned over, but a look-up of the key
+    /// that it had before can miss it.
     pub check_tree: bool,
 }
 
@@ -54,7 +63,9 @@ impl EmbeddedOptions {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
+            clock_jump_max_ms: 60_000,
             limits: TransactionLimits::default(),
+            commit_max_ms: 30_000,
             sync: SyncPolicy::Always,
             overlay_bytes: 16 << 20,
             journal_flush_bytes: 128 << 20,
@@ -87,7 +98,9 @@ impl EmbeddedOptions {
 impl fmt::Debug for EmbeddedOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedOptions")
+            .field("clock_jump_max_ms", &self.clock_jump_max_ms)
             .field("limits", &self.limits)
+            .field("commit_max_ms", &self.commit_max_ms)
             .field("sync", &self.sync)
             .field("overlay_bytes", &self.overlay_bytes)
             .field("journal_flush_bytes", &self.journal_flush_bytes)

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
 use super::committer::Message;
 use super::conflict::KeyHasher;
 use super::metrics::Counters;
+use super::runs::Runs;
 use super::view::Views;
-use crate::{Clock, ReadError, TransactionLimits};
+use crate::clock::GatedClock;
+use crate::{ReadError, TransactionLimits};
 
 /// How many bytes of transactions may wait for the committer; more wait before they are handed over.
 const QUEUE_MAX_BYTES: usize = 64 << 20;
@@ -27,8 +30,11 @@ struct Closed {
 
 /// The shared part of a store.
 pub(super) struct Shared {
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) clock: GatedClock,
     pub(super) limits: TransactionLimits,
+    /// How long a commit waits for its answer.
+    pub(super) commit_max: Duration,
+    pub(super) runs: Runs,
     pub(super) views: Arc<Views>,
     pub(super) hasher: KeyHasher,
     pub(super) counters: Counters,
@@ -40,14 +46,18 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        clock: Arc<dyn Clock>,
+        clock: GatedClock,
         limits: TransactionLimits,
+        commit_max_ms: u64,
+        runs: Runs,
         views: Arc<Views>,
         committer: Sender<Message>,
     ) -> Self {
         Self {
             clock,
             limits,
+            commit_max: Duration::from_millis(commit_max_ms),
+            runs,
             views,
             hasher: KeyHasher::default(),
             counters: Counters::default(),
@@ -127,6 +137,15 @@ impl Shared {
             );
         } else if was_low && !is_low {
             tracing::info!("the disk has space again");
+        }
+    }
+
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        let was_stalled = self.counters.is_stalled.swap(u64::from(is_stalled), Ordering::Relaxed) != 0;
+        if is_stalled && !was_stalled {
+            tracing::error!(commit_max = ?self.commit_max, "the disk does not answer: commits are given up");
+        } else if was_stalled && !is_stalled {
+            tracing::info!("the disk answers again");
         }
     }
 }

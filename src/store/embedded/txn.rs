@@ -6,12 +6,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Handle;
+use super::attempt::{Attempt, GivenUp};
 use super::committer::{Message, Submission};
 use super::journal::TransactionEncoder;
+use super::metrics::add;
 use super::shared::Shared;
 use super::view::Snapshot;
 use crate::write_set::{Write, WriteSet};
-use crate::{CommitError, CommitToken, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
+use crate::{Clock, CommitError, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
 
 /// A transaction of an [`EmbeddedStore`](super::EmbeddedStore).
 ///
@@ -21,13 +23,14 @@ pub struct EmbeddedTxn {
     handle: Arc<Handle>,
     snapshot: Snapshot,
     write_set: WriteSet,
+    is_growing: bool,
 }
 
 impl EmbeddedTxn {
     pub(super) fn begin(handle: Arc<Handle>) -> Result<Self, ReadError> {
         handle.shared.check_open()?;
-        let snapshot = handle.shared.views.open(&*handle.shared.clock);
-        Ok(Self { handle, snapshot, write_set: WriteSet::default() })
+        let snapshot = handle.shared.views.open(&handle.shared.clock);
+        Ok(Self { handle, snapshot, write_set: WriteSet::default(), is_growing: false })
     }
 
     /// Whether it writes or guards and has outlived its time.
@@ -112,6 +115,10 @@ impl Txn for EmbeddedTxn {
         self.write_set.guard(key);
     }
 
+    fn growing(&mut self) {
+        self.is_growing = true;
+    }
+
     async fn commit(self) -> Result<Committed, CommitError> {
         if let Some(reason) = self.shared().closed_reason() {
             return Err(CommitError::Unavailable { reason });
@@ -123,13 +130,28 @@ impl Txn for EmbeddedTxn {
         if self.write_set.is_empty() {
             return Ok(Committed { version: self.snapshot.version.next() });
         }
-        let Self { handle, snapshot, write_set, .. } = self;
+        let token_key = token_key(&self.write_set);
+        let shared = self.handle.shared.clone();
+        let attempt = Arc::<Attempt>::default();
+        let committing = self.submit(token_key.clone(), attempt.clone());
+        if let Ok(answer) = tokio::time::timeout(shared.commit_max, committing).await {
+            return answer;
+        }
+        shared.set_stalled(true);
+        add(&shared.counters.commits_given_up, 1);
+        Err(given_up(&shared, &attempt, token_key))
+    }
+}
+
+impl EmbeddedTxn {
+    /// Hands the transaction to the committer, and waits for the answer.
+    async fn submit(self, token_key: Bytes, attempt: Arc<Attempt>) -> Result<Committed, CommitError> {
+        let Self { handle, snapshot, write_set, is_growing } = self;
         let transaction = TransactionEncoder::encode(&write_set);
         let permits = Shared::queue_permits(transaction.len());
         let permit = handle.shared.queue.clone().acquire_many_owned(permits).await;
         let hash = |key: &Bytes| handle.shared.hasher.hash(key);
         let (reply, answer) = oneshot::channel();
-        let token_key = token_key(&write_set);
         let submission = Submission {
             snapshot,
             transaction,
@@ -137,8 +159,10 @@ impl Txn for EmbeddedTxn {
             guards: write_set.guards().iter().map(hash).collect(),
             token_key: token_key.clone(),
             put_bytes: put_bytes(&write_set),
+            is_growing,
             is_relocation: false,
             _permit: permit.ok(),
+            attempt: attempt.clone(),
             reply,
         };
         drop(write_set);
@@ -147,7 +171,21 @@ impl Txn for EmbeddedTxn {
             return Err(CommitError::Unavailable { reason });
         }
         // No answer: the committer ended at this very moment.
-        answer.await.unwrap_or(Err(CommitError::Unknown { token: CommitToken { key: token_key, nonce: 0 } }))
+        answer.await.unwrap_or_else(|_| Err(given_up(&handle.shared, &attempt, token_key)))
+    }
+}
+
+/// What to say of an attempt that nobody waits for any more.
+fn given_up(shared: &Shared, attempt: &Attempt, token_key: Bytes) -> CommitError {
+    match attempt.give_up() {
+        GivenUp::Withdrawn => {
+            let reason = shared.closed_reason();
+            CommitError::Unavailable {
+                reason: reason.unwrap_or_else(|| "the disk did not answer in time".to_owned()),
+            }
+        }
+        GivenUp::Unknown(version) => CommitError::Unknown { token: shared.runs.token(token_key, version) },
+        GivenUp::Refused => CommitError::Unavailable { reason: "the disk is full".to_owned() },
     }
 }
 

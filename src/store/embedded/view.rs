@@ -175,6 +175,11 @@ impl Views {
         self.state().published = version;
     }
 
+    /// The newest version that is visible.
+    pub(super) fn published(&self) -> Version {
+        self.state().published
+    }
+
     /// The version of the oldest snapshot that is open now or will be.
     pub(super) fn oldest_open(&self) -> Version {
         let state = self.state();

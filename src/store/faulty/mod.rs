@@ -129,6 +129,10 @@ impl<S: Store> Store for FaultyStore<S> {
     fn oldest_open_ms(&self) -> i64 {
         self.inner.oldest_open_ms()
     }
+
+    fn clock_steps_back(&self) -> u64 {
+        self.inner.clock_steps_back()
+    }
 }
 
 /// A transaction of a [`FaultyStore`].
@@ -243,6 +247,10 @@ impl<T: Txn> Txn for FaultyTxn<T> {
     fn guard(&mut self, key: Bytes) {
         self.touched.write(key.clone());
         self.inner.guard(key);
+    }
+
+    fn growing(&mut self) {
+        self.inner.growing();
     }
 
     async fn commit(self) -> Result<Committed, CommitError> {

@@ -107,6 +107,47 @@ async fn with_the_disk_down_to_its_reserve_puts_are_refused_and_deletes_go_on() 
 }
 
 #[tokio::test]
+async fn a_drip_of_small_growth_is_refused_at_the_reserve_while_state_goes_on() {
+    let files = LossyFiles::new();
+    // Enough for what is written between two looks at the free space, and for the tree to grow meanwhile.
+    let reserve_bytes = 64 << 20;
+    let store = open_with(&files, EmbeddedOptions { reserve_bytes, ..options() }).unwrap();
+    let append = async |number: usize| {
+        let mut txn = store.begin().await.unwrap();
+        txn.growing();
+        txn.put(format!("log/{number:05}").into(), vec![7; 1_000].into());
+        txn.put("state".into(), number.to_string().into());
+        txn.commit().await.map(drop)
+    };
+    files.limit(Some(files.used_bytes() + reserve_bytes + (1 << 19)));
+    let mut kept = 0;
+    let refused = loop {
+        match append(kept).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, CommitError::DiskFull { reserve_bytes });
+    assert!(kept > 100, "only {kept} were put");
+    for number in 0..kept {
+        assert_eq!(append(kept + number).await, Err(CommitError::DiskFull { reserve_bytes }));
+        put(&store, "offset/group", number.to_string().into()).await.unwrap();
+    }
+    let mut txn = store.begin().await.unwrap();
+    let log = KeyRange::prefix(b"log/");
+    assert_eq!(txn.scan_keys(&log, usize::MAX, Direction::Forward).await.unwrap().len(), kept);
+    // Retention: the start of the log goes, and the state with it.
+    for number in 0..kept {
+        let mut txn = store.begin().await.unwrap();
+        txn.delete(format!("log/{number:05}").into());
+        txn.put("state".into(), number.to_string().into());
+        txn.commit().await.unwrap();
+    }
+    files.limit(None);
+    append(kept).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_commits_and_nothing_else() {
     let files = LossyFiles::new();
     // The tree is not written meanwhile: without a reserve it could not be.

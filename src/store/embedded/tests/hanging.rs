@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::super::{EmbeddedOptions, EmbeddedStore};
 use super::lossy_files::LossyFiles;
-use crate::{CommitError, Committed, Store, SystemClock, Txn};
+use crate::{CommitError, CommitToken, Committed, Outcome, ReadError, Store, SystemClock, Txn};
 
 const SEGMENT: &str = "journal-000000000001";
 
@@ -54,4 +56,126 @@ async fn a_conflict_is_answered_when_what_came_first_can_be_seen() {
     assert_eq!(loser.await, Err(CommitError::Conflict));
     assert_eq!(get(&store, "k").await, Some("winner".into()));
     winner.await.unwrap();
+}
+
+/// Waits until the deadline without waiting: nothing but a time-out can come next.
+async fn past_its_deadline(committing: Committing) -> Result<Committed, CommitError> {
+    tokio::time::pause();
+    let answer = committing.await;
+    tokio::time::resume();
+    answer
+}
+
+async fn token(committing: Committing) -> CommitToken {
+    match past_its_deadline(committing).await {
+        Err(CommitError::Unknown { token }) => token,
+        other => panic!("nobody knows yet: {other:?}"),
+    }
+}
+
+/// Commits something, which comes after all that was handed over before.
+async fn pass(store: &EmbeddedStore) {
+    let mut txn = store.begin().await.unwrap();
+    txn.put("pass".into(), "1".into());
+    txn.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_that_the_disk_does_not_answer_is_unknown_until_it_does() {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    files.hold_syncs_of(SEGMENT);
+    let committing = putting(&store, "k", "1").await;
+    files.wait_until_held(1);
+    let token = token(committing).await;
+    let not_known = store.outcome(&token).await;
+    assert!(matches!(not_known, Err(ReadError::Unavailable { .. })), "{not_known:?}");
+    assert_eq!(get(&store, "k").await, None);
+    assert_eq!((store.metrics().commits_given_up, store.metrics().is_stalled), (1, 1));
+    files.release_syncs();
+    pass(&store).await;
+    assert_eq!(store.outcome(&token).await, Ok(Outcome::Applied));
+    assert_eq!(get(&store, "k").await, Some("1".into()));
+    assert_eq!((store.metrics().commits_given_up, store.metrics().is_stalled), (1, 0));
+    store.shutdown().await;
+    assert_eq!(open(&files).outcome(&token).await, Ok(Outcome::Applied));
+}
+
+#[tokio::test]
+async fn what_waits_behind_it_is_withdrawn_and_never_applied() {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    files.hold_syncs_of(SEGMENT);
+    let first = putting(&store, "first", "1").await;
+    files.wait_until_held(1);
+    let second = putting(&store, "second", "1").await;
+    let token = token(first).await;
+    assert!(matches!(past_its_deadline(second).await, Err(CommitError::Unavailable { .. })));
+    files.release_syncs();
+    pass(&store).await;
+    assert_eq!(get(&store, "second").await, None);
+    // Nor does it make others conflict.
+    let mut txn = store.begin().await.unwrap();
+    txn.put("second".into(), "2".into());
+    txn.commit().await.unwrap();
+    assert_eq!(store.outcome(&token).await, Ok(Outcome::Applied));
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_after_it_was_given_up_is_settled_by_the_next_opening() {
+    for fails in [false, true] {
+        let files = LossyFiles::new();
+        let store = open(&files);
+        files.hold_syncs_of(SEGMENT);
+        let committing = putting(&store, "k", "1").await;
+        files.wait_until_held(1);
+        let token = token(committing).await;
+        if fails {
+            files.fail_sync_at(files.syncs() + 1);
+        } else {
+            files.crash_at(files.changes() + 1);
+        }
+        files.release_syncs();
+        store.closed().await;
+        assert!(matches!(store.outcome(&token).await, Err(ReadError::Unavailable { .. })));
+        drop(store);
+        let mut rng = StdRng::seed_from_u64(7);
+        let files = if fails { files.after_kill() } else { files.after_crash(&mut rng) };
+        let store = open(&files);
+        let is_there = get(&store, "k").await.is_some();
+        let outcome = if is_there { Outcome::Applied } else { Outcome::NotApplied };
+        assert_eq!(store.outcome(&token).await, Ok(outcome));
+    }
+}
+
+#[tokio::test]
+async fn commits_given_up_hold_no_more_than_the_queue() {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    let queue = store.handle.shared.queue.clone();
+    let free = queue.available_permits();
+    files.hold_syncs_of(SEGMENT);
+    let mut committing = vec![putting(&store, "first", "1").await];
+    files.wait_until_held(1);
+    // Twice as much as the queue takes.
+    for number in 0..128 {
+        let mut txn = store.begin().await.unwrap();
+        txn.put(format!("key/{number}").into(), vec![7; 1 << 20].into());
+        committing.push(Box::pin(txn.commit()));
+    }
+    let first = committing.remove(0);
+    let waiting: Vec<_> = committing.into_iter().map(tokio::spawn).collect();
+    let first = token(first).await;
+    tokio::time::pause();
+    for committing in waiting {
+        assert!(matches!(committing.await.unwrap(), Err(CommitError::Unavailable { .. })));
+    }
+    tokio::time::resume();
+    assert!(queue.available_permits() < free / 32, "{} of {free}", queue.available_permits());
+    files.release_syncs();
+    while queue.available_permits() < free {
+        pass(&store).await;
+    }
+    assert_eq!(store.outcome(&first).await, Ok(Outcome::Applied));
+    assert!(files.used_bytes() < 16 << 20, "none of it was written: {} bytes", files.used_bytes());
 }

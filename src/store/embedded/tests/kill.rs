@@ -57,7 +57,8 @@ async fn count_up(store: EmbeddedStore, client: u64) {
 }
 
 fn be_killed(dir: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let store = open(dir);
     runtime.block_on(async {
         let clients: Vec<_> =
@@ -128,7 +129,7 @@ fn what_a_killed_process_acknowledged_is_there() {
     let rounds =
         std::env::var("TIDEGATE_KILL_ROUNDS").ok().map(|rounds| rounds.parse().expect("a number of rounds"));
     let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for round in 0..rounds.unwrap_or(ROUNDS) {
         println!("round {round}");
         let acknowledged = kill_after(dir.path(), rand::rng().random_range(1..3_000));

@@ -8,5 +8,6 @@ mod hanging;
 mod kill;
 mod lossy_files;
 mod recovery;
+mod runs;
 mod space;
 mod workload;

@@ -47,7 +47,7 @@ fn open_after_crashes(files: &mut LossyFiles, sync: SyncPolicy, rng: &mut StdRng
 /// One directory that crashes a few times; the first time at the `crash_at`-th change if it gets that far. Gives how
 /// many changes there were before the first crash.
 fn crash_and_recover(seed: u64, crash_at: u64, sync: SyncPolicy) -> u64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut workload = Workload::default();
     let mut files = LossyFiles::new();

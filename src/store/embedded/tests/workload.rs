@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::super::EmbeddedStore;
-use crate::{CommitError, Direction, KeyRange, ScanLimit, Store, Txn, Version};
+use crate::{CommitError, CommitToken, Direction, KeyRange, Outcome, ScanLimit, Store, Txn, Version};
 
 /// Every transaction writes `MARK ++ version ++ id`: so the store says which it has, in their order.
 const MARK: &[u8] = b"mark/";
@@ -29,8 +29,8 @@ pub(super) enum Fate {
     Acknowledged(Version),
     /// It must not be there.
     Refused,
-    /// It is there whole, or not at all; if it got as far as a version, this was it.
-    Unknown(Option<Version>),
+    /// It is there whole, or not at all, with this version.
+    Unknown(Version),
 }
 
 /// Makes transactions and keeps what became of them.
@@ -40,6 +40,8 @@ pub(super) struct Workload {
     planned: BTreeMap<u64, (Planned, Fate)>,
     /// Keys of outbox entries that are known to be there.
     outbox: Vec<Bytes>,
+    /// The tokens of transactions whose outcome was not known.
+    tokens: BTreeMap<u64, CommitToken>,
 }
 
 fn versioned(prefix: &[u8], version: Version, id: u64) -> Bytes {
@@ -79,8 +81,9 @@ impl Workload {
                     }
                     Err(CommitError::Unknown { token }) => {
                         is_away = true;
-                        let version = u64::try_from(token.nonce).expect("a version");
-                        Fate::Unknown((version != 0).then_some(Version(version)))
+                        let version = u64::try_from(token.nonce & u128::from(u64::MAX)).expect("a half");
+                        self.tokens.insert(planned.id, token);
+                        Fate::Unknown(Version(version))
                     }
                     Err(error) => panic!("{error}"),
                 };
@@ -99,7 +102,7 @@ impl Workload {
     pub(super) fn trust_no_acknowledgement(&mut self) {
         for (_, fate) in self.planned.values_mut() {
             if let Fate::Acknowledged(version) = fate {
-                *fate = Fate::Unknown(Some(*version));
+                *fate = Fate::Unknown(*version);
             }
         }
     }
@@ -124,7 +127,7 @@ impl Workload {
             match fate {
                 Fate::Acknowledged(acknowledged) => assert_eq!(version, *acknowledged),
                 Fate::Refused => panic!("{id} was refused and is there"),
-                Fate::Unknown(attempt) => assert!(attempt.is_none_or(|attempt| attempt == version)),
+                Fate::Unknown(attempted) => assert_eq!(version, *attempted),
             }
             *fate = Fate::Acknowledged(version);
             for (key, value) in &planned.writes {
@@ -150,13 +153,19 @@ impl Workload {
                         "{id} was acknowledged and is gone"
                     );
                 }
-                Fate::Unknown(Some(version)) => {
+                Fate::Unknown(version) => {
                     assert!(*version > newest, "{id} is gone, but a later one is there");
                     *fate = Fate::Refused;
                 }
-                Fate::Unknown(None) => *fate = Fate::Refused,
                 Fate::Refused => {}
             }
+        }
+        for (id, token) in &self.tokens {
+            let outcome = match self.planned[id].1 {
+                Fate::Acknowledged(_) => Outcome::Applied,
+                Fate::Refused | Fate::Unknown(_) => Outcome::NotApplied,
+            };
+            assert_eq!(store.outcome(token).await, Ok(outcome), "{id}");
         }
         assert_eq!(found, expected);
     }
