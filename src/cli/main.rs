@@ -8,6 +8,7 @@ mod bootstrap;
 mod demo;
 mod group;
 mod logging;
+mod open_files;
 mod output;
 mod schedule;
 mod serve;

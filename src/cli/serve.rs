@@ -11,7 +11,7 @@ use tidegate_store::{EmbeddedStore, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::{logging, settings_flags};
+use crate::{logging, open_files, settings_flags};
 
 const LONG_ABOUT: &str = "\
 Serves Kafka clients until SIGTERM or SIGINT, then answers what it has read and stops.
@@ -33,6 +33,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     // Before anything else that takes time: a signal that comes early must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    open_files::raise_limit();
     let store = open_store(&settings).await?;
     let broker = RunningBroker::start(settings.clone(), BrokerStore::from(store.clone())).await?;
     announce(&broker, &settings)?;
