@@ -3,7 +3,8 @@
 //! - [`Producer`]: batches, compresses and sends records, idempotently, and says where each one went;
 //! - [`Consumer`]: reads topics, alone or as a member of a group;
 //! - [`Admin`]: topics, configurations, groups, offsets;
-//! - [`Client`]: what they are built on, a cluster's connections and metadata.
+//! - [`Client`]: what they are built on, a cluster's connections and metadata;
+//! - [`model`]: typed models with indexes, references and events in one transaction, over a [`store`].
 //!
 //! It is pure Rust on tokio. It speaks the classic group protocol and record batches v2, always asks for `acks=all`, and
 //! refuses older message formats. It neither encrypts nor authenticates yet, and does not take part in transactions.
@@ -34,6 +35,11 @@ pub use net::{Connection, Reply, Versions};
 pub use offsets::{Committed, OffsetSpec};
 pub use options::ClientOptions;
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};
+pub use tidegate_model as model;
+pub use tidegate_model::{
+    Db, DbSettings, Model, ModelId, NewEvent, Query, Snapshot, Tx, Write, WriteOptions,
+};
 pub use tidegate_protocol::batch::Compression;
 pub use tidegate_protocol::error::ResponseError;
+pub use tidegate_store as store;
 pub use topic_partition::TopicPartition;

@@ -58,6 +58,17 @@ fn index_golden(shows: &'static str, values: Vec<IndexValue>) -> Golden {
     Golden { kind: Kind::Index, shows, key: encoded, value: Some(MARKER), comes_back }
 }
 
+fn unique_golden() -> Golden {
+    let values = vec![IndexValue::Str("D7".into())];
+    let key = UniqueKey { table: "flights".into(), index: "by_gate".into(), values };
+    let value = UniqueValue { id: ModelId::String("KL1".into()).encode() };
+    let encoded = key.encode().expect("short values");
+    let comes_back =
+        UniqueKey::decode(&encoded) == Ok(key) && UniqueValue::decode(value.encode()).as_ref() == Ok(&value);
+    let shows = "text";
+    Golden { kind: Kind::Unique, shows, key: encoded, value: Some(value.encode()), comes_back }
+}
+
 fn model_golden(shows: &'static str, id: &ModelId) -> Golden {
     let comes_back = ModelId::decode(&id.encode()).as_ref() == Ok(id);
     let golden = golden!(
@@ -301,6 +312,11 @@ fn partition_goldens() -> Vec<Golden> {
             ScheduleKey { topic: TOPIC, schedule: "s1".into() },
             ScheduleValue { partition: PartitionIndex(7), due_ms: TIME_MS, entry: ENTRY }
         ),
+        with_marker(golden!(
+            EventId,
+            "in the bucket of a day",
+            EventIdKey { bucket_ms: 1_771_977_600_000, source: "/flights".into(), id: "KL1".into() }
+        )),
     ]
 }
 
@@ -323,6 +339,34 @@ fn model_goldens() -> Vec<Golden> {
             "two index keys",
             ManifestKey { table: "flights".into(), id: ModelId::String("KL1".into()).encode() },
             ManifestValue { index_keys: vec![bytes("A"), bytes("BB")] }
+        ),
+        unique_golden(),
+        with_marker(golden!(
+            Reference,
+            "a flight names its airline",
+            ReferenceKey {
+                parent_table: "airlines".into(),
+                parent: ModelId::String("KL".into()).encode(),
+                table: "flights".into(),
+                field: "airline_id".into(),
+                id: ModelId::String("KL1".into()).encode(),
+            }
+        )),
+        golden!(
+            Backfill,
+            "under way",
+            BackfillKey { table: "flights".into() },
+            BackfillValue {
+                definition: ENTRY,
+                rows: 500,
+                after: Some(ModelId::String("KL1".into()).encode())
+            }
+        ),
+        golden!(
+            Backfill,
+            "done",
+            BackfillKey { table: "flights".into() },
+            BackfillValue { definition: ENTRY, rows: 501, after: None }
         ),
         golden!(User, "an application's key", UserKey { key: bytes("settings/a") }),
     ]

@@ -29,7 +29,7 @@ impl IndexKey {
     /// # Errors
     /// [`FormatError::KeyTooLong`] if the values are too long together.
     pub fn encode(&self) -> Result<Bytes, FormatError> {
-        prefix(&self.table, &self.index, &self.values).u8(END).raw(&self.id).try_finish()
+        prefix_of(KIND, &self.table, &self.index, &self.values).u8(END).raw(&self.id).try_finish()
     }
 
     /// # Errors
@@ -38,13 +38,7 @@ impl IndexKey {
         let mut reader = KeyReader::new(KIND, key)?;
         let table = reader.str("table")?;
         let index = reader.str("index")?;
-        let mut values = Vec::new();
-        loop {
-            match reader.u8()? {
-                END => break,
-                tag => values.push(IndexValue::read(tag, &mut reader)?),
-            }
-        }
+        let values = read_values(&mut reader)?;
         Ok(Self { table, index, values, id: Bytes::copy_from_slice(reader.rest()) })
     }
 
@@ -59,11 +53,23 @@ impl IndexKey {
     /// # Errors
     /// [`FormatError::KeyTooLong`] if the values are too long together: no entry can have them.
     pub fn range(table: &str, index: &str, values: &[IndexValue]) -> Result<(Bytes, Bytes), FormatError> {
-        prefix(table, index, values).try_range()
+        prefix_of(KIND, table, index, values).try_range()
     }
 }
 
-fn prefix(table: &str, index: &str, values: &[IndexValue]) -> KeyWriter {
-    let key = KeyWriter::new(KIND).str(table).str(index);
+/// Table, index and values, without an end.
+pub(crate) fn prefix_of(kind: Kind, table: &str, index: &str, values: &[IndexValue]) -> KeyWriter {
+    let key = KeyWriter::new(kind).str(table).str(index);
     values.iter().fold(key, |key, value| value.write(key))
+}
+
+/// Values up to their end.
+pub(crate) fn read_values(reader: &mut KeyReader<'_>) -> Result<Vec<IndexValue>, FormatError> {
+    let mut values = Vec::new();
+    loop {
+        match reader.u8()? {
+            END => return Ok(values),
+            tag => values.push(IndexValue::read(tag, reader)?),
+        }
+    }
 }

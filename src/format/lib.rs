@@ -10,11 +10,13 @@
 //! length before it allocates, and never panics. Names from outside are checked (`check_topic_name` and so on) before
 //! they become keys.
 
+mod backfill;
 mod broker;
 mod cluster;
 mod done;
 mod dropped_topic;
 mod error;
+mod event_id;
 mod event_type;
 mod event_value;
 mod field;
@@ -38,17 +40,21 @@ mod partition;
 mod partition_state;
 mod producer;
 mod producer_id_block;
+mod reference;
 mod schedule;
 mod tag;
 mod timer;
 mod topic;
+mod unique;
 mod user;
 
+pub use backfill::{BackfillKey, BackfillValue};
 pub use broker::{BrokerKey, BrokerValue};
 pub use cluster::{ClusterKey, ClusterValue};
 pub use done::DoneKey;
 pub use dropped_topic::{DroppedTopicKey, DroppedTopicValue};
 pub use error::{FormatError, NameError};
+pub use event_id::EventIdKey;
 pub use event_type::{EventTypeKey, EventTypeValue};
 pub use event_value::EventValue;
 pub use format_version::{FormatVersion, FormatVersionKey};
@@ -78,10 +84,12 @@ pub use partition::{partition_range, topic_range};
 pub use partition_state::{PartitionState, PartitionStateKey};
 pub use producer::{ProducerBatch, ProducerKey, ProducerValue};
 pub use producer_id_block::{ProducerIdBlockKey, ProducerIdBlockValue};
+pub use reference::ReferenceKey;
 pub use schedule::{ScheduleKey, ScheduleValue};
 pub use tag::Kind;
 pub use timer::TimerKey;
 pub use topic::{TopicKey, TopicValue};
+pub use unique::{UniqueKey, UniqueValue};
 pub use user::UserKey;
 
 /// The value of a key that says all by being there.

@@ -117,6 +117,7 @@ impl Names {
             "EventTypeKey" => "event-type",
             "GcHoldKey" => "gc-hold",
             "DroppedTopicKey" => "dropped-topic",
+            "EventIdKey" => "event-id",
             other => {
                 let name = other.trim_end_matches("Key").to_lowercase();
                 Kind::ALL.iter().map(|kind| kind.name()).find(|known| *known == name).expect("a kind")
@@ -144,6 +145,9 @@ keys! {
     schedule_key: ScheduleKey from schedule_key;
     model_key: ModelKey from model_key;
     manifest_key: ManifestKey from manifest_key;
+    reference_key: ReferenceKey from reference_key;
+    backfill_key: BackfillKey from backfill_key;
+    event_id_key: EventIdKey from event_id_key;
     user_key: UserKey from user_key;
 }
 
@@ -165,6 +169,8 @@ values! {
     dropped_topic_value: DroppedTopicValue from dropped_topic_value;
     model_value: ModelValue from model_value;
     manifest_value: ManifestValue from manifest_value;
+    unique_value: UniqueValue from unique_value;
+    backfill_value: BackfillValue from backfill_value;
 }
 
 proptest! {
@@ -195,6 +201,40 @@ proptest! {
         if let Ok(decoded) = IndexKey::decode(&bytes) {
             prop_assert_eq!(decoded.encode().expect("no longer than it was"), bytes);
         }
+    }
+
+    #[test]
+    fn a_unique_key_comes_back_and_sorts_as_it_does(left in at_random::unique_key(), right in at_random::unique_key()) {
+        let bytes = left.encode().expect("short values");
+        prop_assert_eq!(UniqueKey::decode(&bytes), Ok(left.clone()));
+        prop_assert!(in_range(&UniqueKey::range_table(&left.table), &bytes));
+        prop_assert_eq!(left.cmp(&right), bytes.cmp(&right.encode().expect("short values")));
+    }
+
+    #[test]
+    fn a_unique_key_has_one_encoding(key in at_random::unique_key(), damage in damage()) {
+        let bytes = spoil(&key.encode().expect("short values"), damage);
+        if let Ok(decoded) = UniqueKey::decode(&bytes) {
+            prop_assert_eq!(decoded.encode().expect("no longer than it was"), bytes);
+        }
+    }
+
+    #[test]
+    fn references_lie_in_the_ranges_of_what_they_name(left in at_random::reference_key(), right in at_random::reference_key()) {
+        let key = right.encode();
+        prop_assert_eq!(
+            in_range(&ReferenceKey::range_parent_table(&left.parent_table), &key),
+            left.parent_table == right.parent_table
+        );
+        let same_parent = (&left.parent_table, &left.parent) == (&right.parent_table, &right.parent);
+        prop_assert_eq!(in_range(&ReferenceKey::range_parent(&left.parent_table, &left.parent), &key), same_parent);
+        let of_field = ReferenceKey::range_field(&right.parent_table, &right.parent, &right.table, &right.field);
+        prop_assert!(in_range(&of_field, &key));
+    }
+
+    #[test]
+    fn event_ids_of_earlier_buckets_are_before(key in at_random::event_id_key(), bucket_ms in at_random::int64()) {
+        prop_assert_eq!(in_range(&EventIdKey::range_before(bucket_ms), &key.encode()), key.bucket_ms < bucket_ms);
     }
 
     #[test]
@@ -297,7 +337,20 @@ fn the_longest_names_fit_into_a_key_even_if_every_byte_is_escaped() {
         offset: Offset(0),
     };
     let schedule = ScheduleKey { topic: id.topic, schedule: name(SCHEDULE_ID_MAX_BYTES) };
-    for key in [member.encode(), parked.encode(), schedule.encode()] {
+    let longest_id = ModelId::String(name(ModelId::STRING_MAX_BYTES)).encode();
+    let reference = ReferenceKey {
+        parent_table: name(TABLE_NAME_MAX_BYTES),
+        parent: longest_id.clone(),
+        table: name(TABLE_NAME_MAX_BYTES),
+        field: name(TABLE_NAME_MAX_BYTES),
+        id: longest_id,
+    };
+    let event_id = EventIdKey {
+        bucket_ms: 0,
+        source: name(EventIdKey::SOURCE_MAX_BYTES),
+        id: name(EventIdKey::ID_MAX_BYTES),
+    };
+    for key in [member.encode(), parked.encode(), schedule.encode(), reference.encode(), event_id.encode()] {
         assert!(key.len() <= KEY_MAX_BYTES);
     }
 }

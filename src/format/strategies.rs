@@ -117,6 +117,16 @@ of!(index_key: IndexKey {
     values: vec(index_value(), 0..4),
     id: model_id().prop_map(|id| id.encode()),
 });
+of!(unique_key: UniqueKey { table: text(128), index: text(128), values: vec(index_value(), 0..4) });
+of!(reference_key: ReferenceKey {
+    parent_table: text(128),
+    parent: model_id().prop_map(|id| id.encode()),
+    table: text(128),
+    field: text(128),
+    id: model_id().prop_map(|id| id.encode()),
+});
+of!(backfill_key: BackfillKey { table: text(128) });
+of!(event_id_key: EventIdKey { bucket_ms: int64(), source: text(1024), id: text(512) });
 of!(user_key: UserKey { key: octets(4095) });
 
 of!(topic_value: TopicValue {
@@ -209,3 +219,9 @@ of!(cluster_value: ClusterValue { id: uuid() });
 of!(dropped_topic_value: DroppedTopicValue { name: text(249), partitions: int32() });
 of!(model_value: ModelValue { schema_version: any::<u32>(), body: octets(300) });
 of!(manifest_value: ManifestValue { index_keys: vec(octets(64), 0..4) });
+of!(unique_value: UniqueValue { id: model_id().prop_map(|id| id.encode()) });
+of!(backfill_value: BackfillValue {
+    definition: uuid(),
+    rows: any::<u64>(),
+    after: option::of(model_id().prop_map(|id| id.encode())),
+});

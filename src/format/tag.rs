@@ -65,12 +65,20 @@ kinds! {
     Timer = PARTITION, Some(0x05), "timer";
     /// Where a schedule's timer entry is.
     Schedule = 0x31, None, "schedule";
+    /// The id of an event that is to be published once.
+    EventId = 0x32, None, "event-id";
     /// A model.
     Model = 0x40, None, "model";
     /// An entry of a model's index.
     Index = 0x41, None, "index";
     /// The index keys that a model has.
     Manifest = 0x42, None, "manifest";
+    /// A claim on the values of a unique index.
+    Unique = 0x43, None, "unique";
+    /// That a model names another.
+    Reference = 0x44, None, "reference";
+    /// How far a table was brought to its model's definition.
+    Backfill = 0x45, None, "backfill";
     /// What applications keep for themselves.
     User = 0x50, None, "user";
 }

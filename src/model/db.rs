@@ -6,6 +6,7 @@ use tidegate_format::PartitionId;
 use tidegate_outbox::{PublishSettings, Wakeup};
 use tidegate_store::{CommitError, CommitToken, Outcome, Store, Txn};
 
+use crate::once::Expired;
 use crate::{Ambient, DbSettings, Error, SystemAmbient, Tx};
 
 /// How often a commit of unknown outcome is asked about before it is given back as [`Error::Unknown`].
@@ -22,6 +23,7 @@ pub(crate) struct Shared<S: Store> {
     pub(crate) settings: DbSettings,
     pub(crate) publish: Arc<PublishSettings>,
     pub(crate) ambient: Arc<dyn Ambient>,
+    pub(crate) expired: Expired,
     wakeup: Arc<dyn Wakeup>,
 }
 
@@ -47,7 +49,20 @@ impl<S: Store> Db<S> {
         ambient: Arc<dyn Ambient>,
     ) -> Self {
         let publish = Arc::new(settings.publish.clone());
-        Self { shared: Arc::new(Shared { store, settings, publish, ambient, wakeup }) }
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                settings,
+                publish,
+                ambient,
+                expired: Expired::default(),
+                wakeup,
+            }),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
+        &self.shared
     }
 
     /// The store under it.
@@ -138,8 +153,13 @@ impl<S: Store> Tx<S> {
             return Err(Error::HalfWritten);
         }
         let touched = open.touched();
+        let has_unique_ids = open.has_unique_ids;
         let result = open.txn.commit().await;
-        self.shared().conclude(result.map(drop), &touched).await
+        self.shared().conclude(result.map(drop), &touched).await?;
+        if has_unique_ids {
+            self.shared().expire_unique_ids_in_time();
+        }
+        Ok(())
     }
 
     /// Ends it without effect, for all handles.

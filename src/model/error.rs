@@ -51,6 +51,66 @@ pub enum Error {
         /// The id.
         id: ModelId,
     },
+    /// Another row has the values that this one is to have in a unique index.
+    #[error("index {table}.{index} is unique: {holder} has the values of {id} already")]
+    Unique {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The row that was to be written.
+        id: ModelId,
+        /// The row that has the values.
+        holder: ModelId,
+    },
+    /// A field names a row that is not there: write that first, or name another.
+    #[error("{table} {id}: field {field} names {parent_table} {parent_id}, which does not exist")]
+    ReferenceMissing {
+        /// The table.
+        table: &'static str,
+        /// The row that was to be written.
+        id: ModelId,
+        /// The field.
+        field: &'static str,
+        /// The table that it names rows of.
+        parent_table: &'static str,
+        /// The row that is not there.
+        parent_id: ModelId,
+    },
+    /// A row cannot be deleted because another one names it: delete or change that first.
+    #[error("{table} {id} is referenced by field {by_field} of {by_table} {by_id}")]
+    Referenced {
+        /// The table.
+        table: String,
+        /// The row that was to be deleted.
+        id: ModelId,
+        /// The table of the row that names it.
+        by_table: String,
+        /// The field that does.
+        by_field: String,
+        /// The row that names it.
+        by_id: ModelId,
+    },
+    /// More rows name a row than are let go in one transaction: delete or change them first, in several.
+    #[error("{table} {id} is referenced by more than {limit} rows, too many for one transaction")]
+    TooManyReferences {
+        /// The table.
+        table: &'static str,
+        /// The row that was to be deleted.
+        id: ModelId,
+        /// How many are let go.
+        limit: usize,
+    },
+    /// Deleting what names what names it and so on goes down further than it may.
+    #[error("deleting {table} {id} goes down more than {limit} levels of references")]
+    TooDeep {
+        /// The table.
+        table: &'static str,
+        /// The row at the lowest level.
+        id: ModelId,
+        /// How many levels there may be.
+        limit: u32,
+    },
     /// The row was written by a later release of the application.
     #[error("{table} {id} has schema version {found}, this release knows up to {supported}")]
     NewerSchema {
@@ -73,12 +133,13 @@ pub enum Error {
         /// What serde says.
         reason: String,
     },
-    /// An index has an entry for a row that is not there: rows were written past this library.
+    /// An index or a reference has an entry for a row that is not there: rows were written past this library.
+    /// [`Db::repair`](crate::Db::repair) removes it.
     #[error("index {table}.{index} has an entry for {id}, which does not exist")]
     Dangling {
         /// The table.
         table: &'static str,
-        /// The index.
+        /// The index, or the field of the reference.
         index: &'static str,
         /// The id.
         id: ModelId,
@@ -148,6 +209,45 @@ pub enum InputError {
         /// The field.
         field: &'static str,
     },
+    /// A row has too many entries in one index.
+    #[error(
+        "index {table}.{index}: {id} has {actual} entries up to field {field}, over the limit of {limit}"
+    )]
+    TooManyEntries {
+        /// The table.
+        table: &'static str,
+        /// The index.
+        index: &'static str,
+        /// The field.
+        field: &'static str,
+        /// The id.
+        id: ModelId,
+        /// How many.
+        actual: usize,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The id of an event that is to be published once is empty or too long, or its source is too long.
+    #[error("an event's {what} of {actual} bytes is not between 1 and {limit}")]
+    UniqueId {
+        /// Which of the two.
+        what: &'static str,
+        /// Its length, in bytes.
+        actual: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// A key of the application's own is too long.
+    #[error("a key of {actual} bytes is over the limit of {limit}")]
+    UserKeyTooLong {
+        /// Its length, in bytes.
+        actual: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// A value of the application's own is empty, which a store cannot tell from a missing one.
+    #[error("a value is empty: delete the key, or store a byte")]
+    UserValueEmpty,
     /// The indexed values are too long together.
     #[error("index {table}.{index}: the values of {id} do not fit: {cause}")]
     IndexKey {
@@ -174,6 +274,26 @@ pub enum QueryError {
         index: String,
         /// The indexes that there are.
         known: Vec<&'static str>,
+    },
+    /// The model has no such relationship.
+    #[error("{table} has no relationship {relationship:?}; it has: {}", known.join(", "))]
+    UnknownRelationship {
+        /// The table.
+        table: &'static str,
+        /// What was asked for.
+        relationship: String,
+        /// The relationships that there are.
+        known: Vec<&'static str>,
+    },
+    /// The model has no such reference.
+    #[error("{table} has no reference {field:?} to {parent_table}")]
+    UnknownReference {
+        /// The table.
+        table: &'static str,
+        /// The field that was asked for.
+        field: String,
+        /// The table that it was to name rows of.
+        parent_table: &'static str,
     },
     /// More values (a range counts as one) were given than the index has fields.
     #[error("index {table}.{index} ends with field {last_field}: {given} values are too many")]

@@ -1,5 +1,7 @@
 //! An event as a model or a caller announces it, before the model's id, the source and the time are filled in.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tidegate_outbox::Event;
 use uuid::Uuid;
@@ -18,8 +20,9 @@ pub struct NewEvent {
     key: Option<Bytes>,
     payload: Payload,
     headers: Vec<(String, Option<Bytes>)>,
-    due_ms: Option<i64>,
+    due: Option<Due>,
     schedule: Option<String>,
+    is_unique: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +31,27 @@ enum Payload {
     #[default]
     Model,
     Absent,
+    /// The model before and after the write.
+    Images,
     Given {
         value: Bytes,
         content_type: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    At(i64),
+    In(Duration),
+}
+
+impl Due {
+    fn ms(self, now_ms: i64) -> i64 {
+        match self {
+            Self::At(due_ms) => due_ms,
+            Self::In(after) => now_ms.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
 }
 
 /// What a model fills in.
@@ -40,6 +60,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) id: String,
     /// The model as JSON; none if it is deleted.
     pub(crate) body: Option<&'a Bytes>,
+    /// The model as it was, as JSON, if anybody asked for it; none if it was not there.
+    pub(crate) before: Option<&'a Bytes>,
 }
 
 impl NewEvent {
@@ -53,6 +75,16 @@ impl NewEvent {
     #[must_use]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
+        self
+    }
+
+    /// Its id, under which it is published once: publishing it again, also after it was delivered, does nothing for
+    /// [`DbSettings::unique_id_window_ms`](crate::DbSettings::unique_id_window_ms) at least. The id is unique at the
+    /// source and has 1 to 512 bytes.
+    #[must_use]
+    pub fn unique_id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self.is_unique = true;
         self
     }
 
@@ -93,6 +125,13 @@ impl NewEvent {
         self
     }
 
+    /// Its value is `{"before": …, "after": …}`, the model before and after the write, null where there was or is none.
+    #[must_use]
+    pub fn images(mut self) -> Self {
+        self.payload = Payload::Images;
+        self
+    }
+
     /// No value: on a compacted topic, the end of the key.
     #[must_use]
     pub fn without_value(mut self) -> Self {
@@ -110,7 +149,14 @@ impl NewEvent {
     /// Holds it until `due_ms`, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn due_at(mut self, due_ms: i64) -> Self {
-        self.due_ms = Some(due_ms);
+        self.due = Some(Due::At(due_ms));
+        self
+    }
+
+    /// Holds it for so long from the transaction's [now](crate::Tx::now_ms) on, to the millisecond.
+    #[must_use]
+    pub fn due_in(mut self, after: Duration) -> Self {
+        self.due = Some(Due::In(after));
         self
     }
 
@@ -119,6 +165,20 @@ impl NewEvent {
     pub fn schedule(mut self, schedule: impl Into<String>) -> Self {
         self.schedule = Some(schedule.into());
         self
+    }
+
+    /// The id under which it is published once, if it has one.
+    pub(crate) fn once_id(&self) -> Option<&str> {
+        self.id.as_deref().filter(|_| self.is_unique)
+    }
+
+    pub(crate) fn wants_images(&self) -> bool {
+        self.payload == Payload::Images
+    }
+
+    /// Whether its value is not the model but what the event itself says.
+    pub(crate) fn has_own_value(&self) -> bool {
+        matches!(self.payload, Payload::Given { .. } | Payload::Absent)
     }
 
     /// The event's type, and the topic that it asks for.
@@ -138,6 +198,11 @@ impl NewEvent {
         let (value, content_type) = match self.payload {
             Payload::Given { value, content_type } => (Some(value), content_type),
             Payload::Absent => (None, None),
+            Payload::Images => {
+                let value = subject.map(|subject| images(subject.before, subject.body));
+                let content_type = value.as_ref().map(|_| JSON.to_owned());
+                (value, content_type)
+            }
             Payload::Model => {
                 let body = subject.and_then(|subject| subject.body.cloned());
                 let content_type = body.as_ref().map(|_| JSON.to_owned());
@@ -156,8 +221,16 @@ impl NewEvent {
             value,
             content_type,
             headers: self.headers,
-            due_ms: self.due_ms,
+            due_ms: self.due.map(|due| due.ms(time_ms)),
             schedule: self.schedule,
         }
     }
+}
+
+/// Two models in one JSON object.
+fn images(before: Option<&Bytes>, after: Option<&Bytes>) -> Bytes {
+    let null = &Bytes::from_static(b"null");
+    [b"{\"before\":", before.unwrap_or(null).as_ref(), b",\"after\":", after.unwrap_or(null), b"}"]
+        .concat()
+        .into()
 }

@@ -63,35 +63,82 @@
 //! ```
 
 mod ambient;
+mod backfill;
 mod cursor;
 mod db;
+mod entries;
 mod error;
 mod event;
+mod field;
+mod id;
 mod index;
+mod index_value;
 mod model;
+mod once;
+mod options;
 mod plan;
 mod prefetch;
 mod query;
+mod reference;
+mod relationship;
+mod release;
 mod retry;
 mod row;
 mod settings;
+mod snapshot;
+mod times;
 mod tx;
+mod upgrade;
+mod user;
+mod verify;
+mod write;
 
 pub use ambient::{Ambient, SystemAmbient};
+pub use backfill::{BACKFILL_ROWS, Backfilled};
 pub use cursor::Cursor;
 pub use db::Db;
 pub use error::{Error, InputError, QueryError};
 pub use event::NewEvent;
-pub use index::{Field, FieldType, Index, ToIndexValue};
-pub use model::{Model, Write};
+pub use field::Field;
+pub use futures::future::BoxFuture;
+pub use id::{ForgetModelId, ToModelId, ToModelIds};
+pub use index::{INDEX_ENTRIES_MAX, Index};
+pub use index_value::{FieldType, IndexField, TimeMs, ToIndexValue, Values};
+pub use model::{Model, Stamp, Write};
+pub use options::WriteOptions;
 pub use query::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PAGE_MAX_BYTES, Page, Query};
+pub use reference::{OnDelete, Reference};
+pub use relationship::{Fill, Related, RelatedRows, Relationship, fill};
+pub use release::{RELEASE_LEVELS_MAX, RELEASE_ROWS_MAX, Release};
 pub use retry::RetryPolicy;
 pub use settings::DbSettings;
+pub use snapshot::Snapshot;
 pub use tidegate_format::{Float, IndexValue, ModelId};
+/// Writes a [`Model`] from a struct and its attributes.
+pub use tidegate_model_derive::Model;
+pub use tidegate_outbox::{NoWakeup, Published, Wakeup};
+pub use tidegate_store::Store;
 pub use tx::Tx;
+pub use upgrade::{Upgrade, UpgradeError};
+pub use user::{USER_SCAN_MAX, UserSpace};
+pub use verify::{DIFFERENCES_MAX, Difference, DifferenceKind, Verified};
+
+/// What code that the derive writes calls.
+#[doc(hidden)]
+pub mod derived {
+    pub use crate::index_value::field_type_of;
+    pub use crate::reference::{forget_in, ids_in};
+    pub use crate::times::{HasTime, set_time};
+}
 
 #[cfg(test)]
+mod blog;
+#[cfg(test)]
+mod blog_property_tests;
+#[cfg(test)]
 mod db_tests;
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
@@ -99,4 +146,10 @@ mod property_tests;
 #[cfg(test)]
 mod query_tests;
 #[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
 mod tx_tests;
+#[cfg(test)]
+mod upkeep_tests;
+#[cfg(test)]
+mod user_tests;

@@ -1,10 +1,12 @@
 //! What a type says about itself to be kept as a model.
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_format::ModelId;
+use tidegate_store::Store;
 
-use crate::{Index, NewEvent};
+use crate::{Error, Index, NewEvent, Reference, Relationship, Release, Upgrade};
 
 /// What is done to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,27 +19,55 @@ pub enum Write {
     Delete,
 }
 
-/// A type whose values are rows of a table.
+/// When a row is written, and what was there.
+#[derive(Debug)]
+pub struct Stamp<'a, M> {
+    /// What is *now* for the transaction, in milliseconds since the Unix epoch.
+    pub now_ms: i64,
+    /// The row that is replaced; none if there is none, or if the model has no [`TIMES`](Model::TIMES).
+    pub before: Option<&'a M>,
+    /// Whether this is only to see if anything else changes: the time of the last change is then that of `before`.
+    pub is_trial: bool,
+}
+
+/// A type whose values are rows of a table. `#[derive(Model)]` writes this down from attributes.
 ///
 /// Rows are kept as JSON, which has no NaN and no infinite numbers: serde writes such a float as null, and it does not
-/// come back. Fields that are added later need `#[serde(default)]` or a higher [`SCHEMA_VERSION`](Model::SCHEMA_VERSION)
-/// with an [`upgrade`](Model::upgrade).
-pub trait Model: Serialize + DeserializeOwned + Send + Sync + 'static {
+/// come back. Fields that are added later need `#[serde(default)]` or one more of [`UPGRADES`](Model::UPGRADES).
+pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The table's name: 1 to 128 ASCII letters, digits, `.`, `_` and `-`. It is also the topic of its events, unless
     /// an event says otherwise: events of one topic and key keep their order.
     const TABLE: &'static str;
 
-    /// Raised when rows of earlier releases no longer deserialise as they are.
-    const SCHEMA_VERSION: u32 = 1;
+    /// What leads from each form of the rows to the next. A row carries the number of its form, which is one more than
+    /// there were upgrades when it was written: append to this list, and never take anything from it.
+    const UPGRADES: &'static [Upgrade] = &[];
+
+    /// Whether writing a row as it is already is no write: nothing is stored and no event announced.
+    const SKIPS_UNCHANGED: bool = false;
+
+    /// Whether [`stored`](Model::stored) looks at the time or at the row before.
+    const TIMES: bool = false;
+
+    /// The tables whose rows name rows of this one, each of which [`release`](Model::release) knows.
+    const CHILDREN: &'static [&'static str] = &[];
 
     /// The id: a number, a UUID, or text of 1 to 512 bytes. It is the key of the model's events.
     fn id(&self) -> ModelId;
 
-    /// The indexes that the table has. Rows get into a new index when they are next written.
-    fn indexes() -> &'static [Index<Self>]
-    where
-        Self: Sized,
-    {
+    /// The indexes that the table has. Rows that are there already get into a new one by
+    /// [`Db::backfill`](crate::Db::backfill).
+    fn indexes() -> &'static [Index<Self>] {
+        &[]
+    }
+
+    /// Which fields name rows of other tables, and what becomes of the row when one of those is deleted.
+    fn references() -> &'static [Reference<Self>] {
+        &[]
+    }
+
+    /// Which fields take rows of other tables when a query asks for them.
+    fn relationships() -> &'static [Relationship<Self>] {
         &[]
     }
 
@@ -48,15 +78,21 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + 'static {
         vec![]
     }
 
-    /// Reads a row that was written under an earlier schema version.
-    ///
-    /// # Errors
-    /// The bytes are not such a row.
-    fn upgrade(schema_version: u32, body: &[u8]) -> Result<Self, serde_json::Error>
-    where
-        Self: Sized,
-    {
-        let _ = schema_version;
-        serde_json::from_slice(body)
+    /// The row as it is kept, if that differs from `self`: without what [`relationships`](Model::relationships) took,
+    /// and with its times set.
+    fn stored(&self, stamp: &Stamp<'_, Self>) -> Option<Self> {
+        let _ = stamp;
+        None
     }
+
+    /// Lets go a row of one of [`CHILDREN`](Model::CHILDREN) of a row of this table that is being deleted. Written by
+    /// [`children!`](crate::children) or by the derive.
+    fn release<S: Store>(release: Release<'_, S>) -> BoxFuture<'_, Result<(), Error>> {
+        release.refuse()
+    }
+}
+
+/// The number of the form that rows have now.
+pub(crate) fn schema_version<M: Model>() -> u32 {
+    u32::try_from(M::UPGRADES.len()).expect("a list in the program") + 1
 }

@@ -49,10 +49,12 @@ pub(crate) fn key_range<M: Model>(
 }
 
 fn check_value<M: Model>(index: &Index<M>, at: usize, value: Asked) -> Result<IndexValue, QueryError> {
-    let field = &index.fields()[at];
-    let (table, index, field, expected) = (M::TABLE, index.name(), field.name(), field.field_type());
+    let definition = &index.fields()[at];
+    let (table, index, field, expected) =
+        (M::TABLE, index.name(), definition.name(), definition.field_type());
     let value = value.ok_or(QueryError::NotANumber { table, index, field })?;
-    expected.take(value).map_err(|found| QueryError::WrongType { table, index, field, expected, found })
+    let wrong = |found| QueryError::WrongType { table, index, field, expected, found };
+    Ok(definition.fold(expected.take(value).map_err(wrong)?))
 }
 
 fn keys_of<M: Model>(index: &Index<M>, values: &[IndexValue]) -> Result<KeyRange, QueryError> {

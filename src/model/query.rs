@@ -1,17 +1,18 @@
-//! Queries: rows by an index, or by id, page by page.
+//! Queries: rows by an index, by a reference, or by id, page by page.
 
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
-use tidegate_format::{IndexKey, ModelId, ModelKey, check_table_name};
+use futures::{Stream, TryStreamExt, stream};
+use tidegate_format::{IndexKey, ModelId, ModelKey, ReferenceKey, check_table_name};
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
-use crate::index::ToIndexValue;
+use crate::entries::row_key;
 use crate::plan::{self, Asked};
-use crate::row;
+use crate::row::{self, Place};
 use crate::tx::Open;
-use crate::{Cursor, Error, Index, InputError, Model, QueryError, Tx};
+use crate::{Cursor, Error, Index, InputError, Model, QueryError, Reference, ToIndexValue, Tx, relationship};
 
 /// How many rows a page has if the query does not say.
 pub const PAGE_LIMIT_DEFAULT: usize = 100;
@@ -23,17 +24,66 @@ pub const PAGE_MAX_BYTES: usize = 16 << 20;
 /// How many rows are read at a time, so that a page of large rows ends in time.
 const ROUND_ROWS: usize = 128;
 
+/// How many keys are counted at a time.
+const ROUND_KEYS: usize = 10_000;
+
+/// Which keys a query reads.
+#[derive(Clone, Debug)]
+enum Source {
+    Table,
+    Index(String),
+    Reference { parent_table: &'static str, parent: ModelId, field: String },
+}
+
+/// The keys that answer a query, and whose they are.
+struct Resolved {
+    range: KeyRange,
+    /// The index or the reference; none if the keys are the rows' own.
+    by: Option<By>,
+}
+
+#[derive(Clone, Copy)]
+enum By {
+    Index(&'static str),
+    Reference(&'static str),
+}
+
+impl By {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Index(name) | Self::Reference(name) => name,
+        }
+    }
+}
+
 /// A query over one table. Values are for the index's fields in their order; a range is for the field after them.
 #[must_use = "a query does nothing until it is fetched"]
 pub struct Query<'t, S: Store, M> {
     tx: &'t Tx<S>,
-    index: Option<String>,
+    source: Source,
     values: Vec<Asked>,
     range: Option<(Bound<Asked>, Bound<Asked>)>,
     limit: usize,
     direction: Direction,
     cursor: Option<Cursor>,
+    relationships: Vec<String>,
     model: PhantomData<fn() -> M>,
+}
+
+impl<S: Store, M> Clone for Query<'_, S, M> {
+    fn clone(&self) -> Self {
+        Self {
+            tx: self.tx,
+            source: self.source.clone(),
+            values: self.values.clone(),
+            range: self.range.clone(),
+            limit: self.limit,
+            direction: self.direction,
+            cursor: self.cursor.clone(),
+            relationships: self.relationships.clone(),
+            model: PhantomData,
+        }
+    }
 }
 
 /// One page of a query's answer.
@@ -54,18 +104,29 @@ struct Found<T> {
 
 impl<'t, S: Store, M: Model> Query<'t, S, M> {
     pub(crate) fn by_index(tx: &'t Tx<S>, index: &str) -> Self {
-        Self { index: Some(index.to_owned()), ..Self::by_id(tx) }
+        Self { source: Source::Index(index.to_owned()), ..Self::by_id(tx) }
+    }
+
+    pub(crate) fn by_reference(
+        tx: &'t Tx<S>,
+        parent_table: &'static str,
+        parent: ModelId,
+        field: &str,
+    ) -> Self {
+        let source = Source::Reference { parent_table, parent, field: field.to_owned() };
+        Self { source, ..Self::by_id(tx) }
     }
 
     pub(crate) fn by_id(tx: &'t Tx<S>) -> Self {
         Self {
             tx,
-            index: None,
+            source: Source::Table,
             values: vec![],
             range: None,
             limit: PAGE_LIMIT_DEFAULT,
             direction: Direction::Forward,
             cursor: None,
+            relationships: vec![],
             model: PhantomData,
         }
     }
@@ -101,18 +162,26 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         self
     }
 
-    /// One page of rows.
+    /// Puts the rows that a relationship of the model names into each row: `tags`, or `author.company` for one within
+    /// another. Not for [`ids`](Self::ids) and [`count`](Self::count).
+    pub fn relationship(mut self, path: impl Into<String>) -> Self {
+        self.relationships.push(path.into());
+        self
+    }
+
+    /// One page of rows. By an index over a field with several values, a row comes once for each that is asked for.
     ///
     /// # Errors
     /// [`Error::Query`] if the index cannot answer this or the cursor is another query's, and what the store says.
     pub async fn fetch(self) -> Result<Page<M>, Error> {
-        let (range, index) = self.resolve()?;
+        let Resolved { range, by } = self.resolve()?;
         let rest = self.rest_of(&range)?;
         let mut open = self.tx.lock().await?;
-        let found = match index {
-            Some(index) => self.read_by_index(&mut open, &rest, index).await?,
+        let mut found = match by {
+            Some(by) => self.read_by_key(&mut open, &rest, by).await?,
             None => self.read_by_id(&mut open, &rest).await?,
         };
+        relationship::hydrate(&mut found.rows, &self.relationships, &mut open.txn).await?;
         Ok(self.page(found, &range))
     }
 
@@ -124,34 +193,83 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         Ok(self.limit(1).fetch().await?.rows.pop())
     }
 
+    /// All rows, one after the other, read a page of [`limit`](Self::limit) at a time; other calls of the transaction
+    /// come in between.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch), in the stream, which then ends.
+    pub fn stream(self) -> impl Stream<Item = Result<M, Error>> + Send + 't {
+        let pages = stream::try_unfold(Some(self), |query: Option<Self>| async move {
+            let Some(query) = query else { return Ok::<_, Error>(None) };
+            let Page { rows, next } = query.clone().fetch().await?;
+            let rest = next.map(|cursor| query.cursor(cursor));
+            Ok(Some((stream::iter(rows.into_iter().map(Ok)), rest)))
+        });
+        pages.try_flatten()
+    }
+
+    /// How many rows there are, without reading them and whatever the limit. By an index over a field with several
+    /// values, how many entries.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn count(self) -> Result<u64, Error> {
+        let Resolved { range, .. } = self.resolve()?;
+        let mut rest = self.rest_of(&range)?;
+        let mut open = self.tx.lock().await?;
+        let mut count = 0;
+        while !rest.is_empty() {
+            let keys = open.txn.scan_keys(&rest, ROUND_KEYS, Direction::Forward).await?;
+            count += u64::try_from(keys.len()).expect("a bounded number");
+            let Some(last) = keys.last().filter(|_| keys.len() == ROUND_KEYS) else { break };
+            rest.start = KeyRange::successor(last);
+        }
+        Ok(count)
+    }
+
     /// One page of ids, without reading the rows.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub async fn ids(self) -> Result<Page<ModelId>, Error> {
-        let (range, index) = self.resolve()?;
+        let Resolved { range, by } = self.resolve()?;
         let rest = self.rest_of(&range)?;
         let mut open = self.tx.lock().await?;
         let mut keys = self.scan_keys(&mut open, &rest).await?;
         let has_more = keys.len() > self.limit;
         keys.truncate(self.limit);
-        let rows = keys.iter().map(|key| id_in(key, index.is_some())).collect::<Result<_, _>>()?;
+        let rows = keys.iter().map(|key| id_in(key, by)).collect::<Result<_, _>>()?;
         Ok(self.page(Found { rows, last_key: keys.pop(), has_more }, &range))
     }
 
-    /// The keys that answer the query, and the index that they are of.
-    fn resolve(&self) -> Result<(KeyRange, Option<&'static Index<M>>), Error> {
+    /// The keys that answer the query, and whose they are.
+    fn resolve(&self) -> Result<Resolved, Error> {
         check_table_name(M::TABLE).map_err(InputError::Name)?;
-        let Some(name) = &self.index else {
-            let (start, end) = ModelKey::range(M::TABLE);
-            return Ok((KeyRange { start, end }, None));
-        };
-        let index = M::indexes().iter().find(|index| index.name() == name).ok_or_else(|| {
-            let known = M::indexes().iter().map(Index::name).collect();
-            QueryError::UnknownIndex { table: M::TABLE, index: name.clone(), known }
-        })?;
-        let range = plan::key_range(index, self.values.clone(), self.range.clone())?;
-        Ok((range, Some(index)))
+        match &self.source {
+            Source::Table => {
+                let (start, end) = ModelKey::range(M::TABLE);
+                Ok(Resolved { range: KeyRange { start, end }, by: None })
+            }
+            Source::Index(name) => {
+                let index = M::indexes().iter().find(|index| index.name() == name).ok_or_else(|| {
+                    let known = M::indexes().iter().map(Index::name).collect();
+                    QueryError::UnknownIndex { table: M::TABLE, index: name.clone(), known }
+                })?;
+                let range = plan::key_range(index, self.values.clone(), self.range.clone())?;
+                Ok(Resolved { range, by: Some(By::Index(index.name())) })
+            }
+            Source::Reference { parent_table, parent, field } => {
+                let is_asked =
+                    |known: &&Reference<M>| known.field() == field && known.parent_table() == *parent_table;
+                let reference = M::references().iter().find(is_asked).ok_or_else(|| {
+                    let (field, parent_table) = (field.clone(), *parent_table);
+                    QueryError::UnknownReference { table: M::TABLE, field, parent_table }
+                })?;
+                let parent = Place::in_table(parent_table, parent.clone())?.id_bytes;
+                let (start, end) = ReferenceKey::range_field(parent_table, &parent, M::TABLE, field);
+                Ok(Resolved { range: KeyRange { start, end }, by: Some(By::Reference(reference.field())) })
+            }
+        }
     }
 
     fn rest_of(&self, range: &KeyRange) -> Result<KeyRange, QueryError> {
@@ -175,12 +293,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         Ok(open.txn.scan_keys(range, self.limit + 1, self.direction).await?)
     }
 
-    async fn read_by_index(
-        &self,
-        open: &mut Open<S>,
-        range: &KeyRange,
-        index: &Index<M>,
-    ) -> Result<Found<M>, Error> {
+    async fn read_by_key(&self, open: &mut Open<S>, range: &KeyRange, by: By) -> Result<Found<M>, Error> {
         let mut keys = self.scan_keys(open, range).await?;
         let mut has_more = keys.len() > self.limit;
         keys.truncate(self.limit);
@@ -191,12 +304,11 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
                 has_more = true;
                 break;
             }
-            let ids = round.iter().map(|key| id_in(key, true)).collect::<Result<Vec<_>, _>>()?;
-            let row_key = |id: &ModelId| ModelKey { table: M::TABLE.to_owned(), id: id.encode() }.encode();
-            let row_keys: Vec<Bytes> = ids.iter().map(row_key).collect();
+            let ids = round.iter().map(|key| id_in(key, Some(by))).collect::<Result<Vec<_>, _>>()?;
+            let row_keys: Vec<Bytes> = ids.iter().map(|id| row_key(M::TABLE, id)).collect();
             for (id, row) in ids.into_iter().zip(open.txn.get_many(&row_keys).await?) {
                 let Some(row) = row else {
-                    return Err(Error::Dangling { table: M::TABLE, index: index.name(), id });
+                    return Err(Error::Dangling { table: M::TABLE, index: by.name(), id });
                 };
                 bytes += row.len();
                 rows.push(row::decode_row(row, &id)?);
@@ -213,14 +325,18 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         let has_more = found.len() > self.limit || bytes >= PAGE_MAX_BYTES;
         found.truncate(self.limit);
         let last_key = found.last().map(|(key, _)| key.clone());
-        let decode = |(key, row): (Bytes, Bytes)| row::decode_row(row, &id_in(&key, false)?);
+        let decode = |(key, row): (Bytes, Bytes)| row::decode_row(row, &id_in(&key, None)?);
         let rows = found.into_iter().map(decode).collect::<Result<_, _>>()?;
         Ok(Found { rows, last_key, has_more })
     }
 }
 
 /// The id at the end of a key.
-fn id_in(key: &[u8], is_index: bool) -> Result<ModelId, Error> {
-    let id = if is_index { IndexKey::decode(key)?.id } else { ModelKey::decode(key)?.id };
+fn id_in(key: &[u8], by: Option<By>) -> Result<ModelId, Error> {
+    let id = match by {
+        Some(By::Index(_)) => IndexKey::decode(key)?.id,
+        Some(By::Reference(_)) => ReferenceKey::decode(key)?.id,
+        None => ModelKey::decode(key)?.id,
+    };
     Ok(ModelId::decode(&id)?)
 }

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 use tidegate_format::{ManifestKey, ModelId, ModelKey, ModelValue, check_table_name};
 
+use crate::model::schema_version;
+use crate::upgrade::upgrade;
 use crate::{Error, InputError, Model};
 
 /// Where a row is.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) id: ModelId,
     pub(crate) id_bytes: Bytes,
@@ -16,22 +19,26 @@ pub(crate) struct Place {
 impl Place {
     /// The place of an id in a model's table.
     pub(crate) fn of<M: Model>(id: ModelId) -> Result<Self, InputError> {
-        check_table_name(M::TABLE)?;
-        check_id::<M>(&id)?;
+        Self::in_table(M::TABLE, id)
+    }
+
+    /// The place of an id in a table.
+    pub(crate) fn in_table(table: &'static str, id: ModelId) -> Result<Self, InputError> {
+        check_table_name(table)?;
+        check_id(table, &id)?;
         let id_bytes = id.encode();
-        let table = M::TABLE.to_owned();
-        let row_key = ModelKey { table: table.clone(), id: id_bytes.clone() }.encode();
-        let manifest_key = ManifestKey { table, id: id_bytes.clone() }.encode();
+        let row_key = ModelKey { table: table.to_owned(), id: id_bytes.clone() }.encode();
+        let manifest_key = ManifestKey { table: table.to_owned(), id: id_bytes.clone() }.encode();
         Ok(Self { id, id_bytes, row_key, manifest_key })
     }
 }
 
-fn check_id<M: Model>(id: &ModelId) -> Result<(), InputError> {
+fn check_id(table: &'static str, id: &ModelId) -> Result<(), InputError> {
     let limit = ModelId::STRING_MAX_BYTES;
     match id {
-        ModelId::String(text) if text.is_empty() => Err(InputError::IdEmpty { table: M::TABLE }),
+        ModelId::String(text) if text.is_empty() => Err(InputError::IdEmpty { table }),
         ModelId::String(text) if text.len() > limit => {
-            Err(InputError::IdTooLong { table: M::TABLE, actual: text.len(), limit })
+            Err(InputError::IdTooLong { table, actual: text.len(), limit })
         }
         _ => Ok(()),
     }
@@ -53,25 +60,30 @@ pub(crate) fn encode_body<M: Model>(model: &M, id: &ModelId, max_bytes: usize) -
 
 /// The value of a row.
 pub(crate) fn encode_row<M: Model>(body: Bytes) -> Bytes {
-    ModelValue { schema_version: M::SCHEMA_VERSION, body }.encode()
+    ModelValue { schema_version: schema_version::<M>(), body }.encode()
 }
 
 /// The model in the value of a row.
 pub(crate) fn decode_row<M: Model>(row: Bytes, id: &ModelId) -> Result<M, Error> {
     let ModelValue { schema_version: found, body } = ModelValue::decode(row)?;
-    let supported = M::SCHEMA_VERSION;
+    let supported = schema_version::<M>();
     if found > supported {
         return Err(Error::NewerSchema { table: M::TABLE, id: id.clone(), found, supported });
     }
-    let decoded = if found == supported { serde_json::from_slice(&body) } else { M::upgrade(found, &body) };
-    decoded.map_err(|error| Error::Decode { table: M::TABLE, id: id.clone(), reason: error.to_string() })
+    let failed = |reason: String| Error::Decode { table: M::TABLE, id: id.clone(), reason };
+    if found == supported {
+        return serde_json::from_slice(&body).map_err(|error| failed(error.to_string()));
+    }
+    let upgraded = upgrade(&body, found, M::UPGRADES).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_value(upgraded).map_err(|error| failed(error.to_string()))
 }
 
-/// The keys of the index entries that a model has.
-pub(crate) fn index_keys<M: Model>(model: &M, place: &Place) -> Result<Vec<Bytes>, Error> {
-    let mut keys = Vec::with_capacity(M::indexes().len());
-    for index in M::indexes() {
-        keys.extend(index.key(model, &place.id, &place.id_bytes)?);
+/// The JSON in the value of a row, in the form that rows have now.
+pub(crate) fn body_of<M: Model>(row: Bytes, id: &ModelId) -> Result<Bytes, Error> {
+    let value = ModelValue::decode(row.clone())?;
+    if value.schema_version == schema_version::<M>() {
+        return Ok(value.body);
     }
-    Ok(keys)
+    let model: M = decode_row(row, id)?;
+    Ok(encode_body(&model, id, usize::MAX)?)
 }

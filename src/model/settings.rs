@@ -11,6 +11,9 @@ pub struct DbSettings {
     pub source: String,
     /// The largest model, as JSON, in bytes (`model.max.bytes`).
     pub model_max_bytes: usize,
+    /// For how long at least the id of an event that is published once is remembered, in milliseconds, from a minute on;
+    /// it is for twice as long at most. Another value forgets the ids that are known.
+    pub unique_id_window_ms: i64,
     /// How often, and how soon, a transaction that lost against another runs again.
     pub retry: RetryPolicy,
     /// Limits of events, and what a topic gets that is created by its first event.
@@ -23,6 +26,7 @@ impl Default for DbSettings {
         Self {
             source: "/tidegate".to_owned(),
             model_max_bytes: 1 << 20,
+            unique_id_window_ms: 24 * 60 * 60 * 1_000,
             retry: RetryPolicy::default(),
             publish: PublishSettings { create_topics, ..PublishSettings::default() },
         }

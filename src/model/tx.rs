@@ -1,13 +1,10 @@
 //! One transaction: rows, indexes and events, all or none.
 
-use std::collections::HashSet;
 use std::ops::DerefMut;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_format::{
-    EventTypeKey, MARKER, ManifestValue, ModelId, PartitionId, TopicKey, check_event_type, check_topic_name,
-};
+use tidegate_format::{ModelId, PartitionId};
 use tidegate_outbox::{PublishSettings, Published, Publisher, register_event_type};
 use tidegate_store::{Store, Txn};
 use tokio::sync::{Mutex, MutexGuard};
@@ -15,9 +12,12 @@ use uuid::Uuid;
 
 use crate::db::Shared;
 use crate::event::Subject;
+use crate::once::OnceKeys;
 use crate::prefetch::PrefetchTxn;
+use crate::relationship;
 use crate::row::{self, Place};
-use crate::{Error, Model, NewEvent, Query, Write};
+use crate::write::{Before, destination_keys};
+use crate::{Error, Model, NewEvent, Query, Write, WriteOptions};
 
 /// A transaction of a [`Db`](crate::Db): one snapshot, its own writes, and one commit. Dropping it rolls back.
 ///
@@ -32,7 +32,9 @@ pub struct Tx<S: Store> {
 pub(crate) struct Open<S: Store> {
     pub(crate) txn: PrefetchTxn<S::Txn>,
     publisher: Publisher<Arc<PublishSettings>>,
-    now_ms: i64,
+    pub(crate) now_ms: i64,
+    /// Whether an event was published once by its id.
+    pub(crate) has_unique_ids: bool,
     /// A write began, and has not written its last row yet.
     pub(crate) is_half_written: bool,
 }
@@ -44,20 +46,18 @@ impl<S: Store> Open<S> {
     }
 }
 
-/// What a row must be before it is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Absent,
-    Present,
-    Either,
-}
-
 impl<S: Store> Tx<S> {
     pub(crate) fn new(shared: Arc<Shared<S>>, txn: S::Txn) -> Self {
         let now_ms = shared.store.now_ms();
         let random = Uuid::from_u128(shared.ambient.random());
         let publisher = Publisher::new(&txn, shared.publish.clone(), now_ms, random);
-        let open = Open { txn: PrefetchTxn::new(txn), publisher, now_ms, is_half_written: false };
+        let open = Open {
+            txn: PrefetchTxn::new(txn),
+            publisher,
+            now_ms,
+            has_unique_ids: false,
+            is_half_written: false,
+        };
         Self { open: Arc::new(Mutex::new(Some(open))), shared }
     }
 
@@ -66,7 +66,7 @@ impl<S: Store> Tx<S> {
         Self { open: self.open.clone(), shared: self.shared.clone() }
     }
 
-    pub(crate) fn shared(&self) -> &Shared<S> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
         &self.shared
     }
 
@@ -79,7 +79,7 @@ impl<S: Store> Tx<S> {
         MutexGuard::try_map(self.open.lock().await, Option::as_mut).map_err(|_| Error::Over)
     }
 
-    async fn lock_to_write(&self) -> Result<impl DerefMut<Target = Open<S>> + '_, Error> {
+    pub(crate) async fn lock_to_write(&self) -> Result<impl DerefMut<Target = Open<S>> + '_, Error> {
         let open = self.lock().await?;
         if open.is_half_written { Err(Error::HalfWritten) } else { Ok(open) }
     }
@@ -139,62 +139,106 @@ impl<S: Store> Tx<S> {
         Query::by_id(self)
     }
 
+    /// Starts a query for the rows of `M` whose field `field` names a row of `P`, by id: the way back along a
+    /// [`Reference`](crate::Reference).
+    pub fn referencing<M: Model, P: Model>(
+        &self,
+        parent: impl Into<ModelId>,
+        field: &str,
+    ) -> Query<'_, S, M> {
+        Query::by_reference(self, P::TABLE, parent.into(), field)
+    }
+
+    /// Puts the rows into models that their relationships name: `tags`, or `author.company` for one within another.
+    /// Each row is read once.
+    ///
+    /// # Errors
+    /// [`Error::Query`] for a relationship that a model does not have, and as [`find`](Self::find).
+    pub async fn hydrate<M: Model>(&self, models: &mut [M], relationships: &[&str]) -> Result<(), Error> {
+        let paths: Vec<String> = relationships.iter().map(|path| (*path).to_owned()).collect();
+        relationship::hydrate(models, &paths, &mut self.lock().await?.txn).await
+    }
+
     /// Writes a row that must not exist.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::Input`], [`Error::Publish`], and what the store says.
+    /// [`Error::Exists`], [`Error::Unique`], [`Error::ReferenceMissing`], [`Error::Input`], [`Error::Publish`], and what
+    /// the store says.
     pub async fn insert<M: Model>(&self, model: &M) -> Result<(), Error> {
-        self.write(model, Before::Absent).await.map(drop)
+        self.insert_with(model, &WriteOptions::default()).await
+    }
+
+    /// As [`insert`](Self::insert), with options.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn insert_with<M: Model>(&self, model: &M, options: &WriteOptions) -> Result<(), Error> {
+        self.write(model, Before::Absent, options).await.map(drop)
     }
 
     /// Writes a row that must exist.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Input`], [`Error::Publish`], and what the store says.
+    /// [`Error::Missing`], and as [`insert`](Self::insert).
     pub async fn update<M: Model>(&self, model: &M) -> Result<(), Error> {
-        self.write(model, Before::Present).await.map(drop)
+        self.update_with(model, &WriteOptions::default()).await
+    }
+
+    /// As [`update`](Self::update), with options.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn update_with<M: Model>(&self, model: &M, options: &WriteOptions) -> Result<(), Error> {
+        self.write(model, Before::Present, options).await.map(drop)
     }
 
     /// Writes a row, whether or not it exists, and says which it was.
     ///
     /// # Errors
-    /// [`Error::Input`], [`Error::Publish`], and what the store says.
+    /// As [`insert`](Self::insert), but for [`Error::Exists`].
     pub async fn save<M: Model>(&self, model: &M) -> Result<Write, Error> {
-        self.write(model, Before::Either).await
+        self.save_with(model, &WriteOptions::default()).await
     }
 
-    /// Removes a row with its index entries and returns it; none if there was none.
+    /// As [`save`](Self::save), with options.
     ///
     /// # Errors
-    /// As [`find`](Self::find), and [`Error::Publish`].
-    pub async fn delete<M: Model>(&self, id: impl Into<ModelId>) -> Result<Option<M>, Error> {
-        let place = Place::of::<M>(id.into())?;
-        let mut guard = self.lock_to_write().await?;
-        let open = &mut *guard;
-        let found = open.txn.get_many(&[place.row_key.clone(), place.manifest_key.clone()]).await?;
-        let [Some(row), manifest] = <[_; 2]>::try_from(found).expect("as many values as keys") else {
-            return Ok(None);
-        };
-        let model: M = row::decode_row(row, &place.id)?;
-        let manifest = manifest.map(ManifestValue::decode).transpose()?;
-        let events = model.events(Write::Delete);
-        open.txn.fetch(vec![], catalogue_keys(&events, M::TABLE)).await?;
-        let subject = Subject { table: M::TABLE, id: place.id.to_string(), body: None };
-        self.publish_all(open, events, &subject).await?;
-        open.txn.delete(place.row_key);
-        if let Some(manifest) = manifest {
-            manifest.index_keys.into_iter().for_each(|key| open.txn.delete(key));
-            open.txn.delete(place.manifest_key);
-        }
-        open.is_half_written = false;
-        Ok(Some(model))
+    /// As there.
+    pub async fn save_with<M: Model>(&self, model: &M, options: &WriteOptions) -> Result<Write, Error> {
+        self.write(model, Before::Either, options).await
     }
 
-    /// Publishes an event that is no model's: it enters its topic's log if the transaction commits, when it is due.
+    /// Removes a row with its index entries and returns it; none if there was none. Rows that name it are deleted or
+    /// updated with it, as their [`Reference`](crate::Reference) says.
+    ///
+    /// # Errors
+    /// [`Error::Referenced`] if one of those forbids it, [`Error::TooManyReferences`] and [`Error::TooDeep`] if they
+    /// are too many for one transaction, as [`find`](Self::find), and [`Error::Publish`].
+    pub async fn delete<M: Model>(&self, id: impl Into<ModelId>) -> Result<Option<M>, Error> {
+        self.delete_with(id, &WriteOptions::default()).await
+    }
+
+    /// As [`delete`](Self::delete), with options. They are for the events of this row, not for those of rows that are
+    /// deleted or updated with it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn delete_with<M: Model>(
+        &self,
+        id: impl Into<ModelId>,
+        options: &WriteOptions,
+    ) -> Result<Option<M>, Error> {
+        let place = Place::of::<M>(id.into())?;
+        let mut open = self.lock_to_write().await?;
+        self.delete_row(&mut open, place, options, 0).await
+    }
+
+    /// Publishes an event that is no model's: it enters its topic's log if the transaction commits, when it is due. None
+    /// if it has a [unique id](NewEvent::unique_id) and was published before.
     ///
     /// # Errors
     /// [`Error::Publish`], and what the store says. The event is not written then.
-    pub async fn publish(&self, event: NewEvent) -> Result<Published, Error> {
+    pub async fn publish(&self, event: NewEvent) -> Result<Option<Published>, Error> {
         let mut guard = self.lock_to_write().await?;
         let open = &mut *guard;
         let (event_type, topic) = event.destination(None);
@@ -212,7 +256,7 @@ impl<S: Store> Tx<S> {
         schedule: impl Into<String>,
         due_ms: i64,
         event: NewEvent,
-    ) -> Result<Published, Error> {
+    ) -> Result<Option<Published>, Error> {
         self.publish(event.schedule(schedule).due_at(due_ms)).await
     }
 
@@ -245,104 +289,39 @@ impl<S: Store> Tx<S> {
         Ok(register_event_type(&mut guard.txn, event_type, topic)?)
     }
 
-    async fn write<M: Model>(&self, model: &M, before: Before) -> Result<Write, Error> {
-        let place = Place::of::<M>(model.id())?;
-        let body = row::encode_body(model, &place.id, self.shared.settings.model_max_bytes)?;
-        let index_keys = row::index_keys(model, &place)?;
-        let mut on_insert = vec![];
-        let mut on_update = vec![];
-        if before != Before::Present {
-            on_insert = model.events(Write::Insert);
-        }
-        if before != Before::Absent {
-            on_update = model.events(Write::Update);
-        }
-
-        let mut guard = self.lock_to_write().await?;
-        let open = &mut *guard;
-        let mut keys = vec![place.row_key.clone()];
-        if before != Before::Absent {
-            keys.push(place.manifest_key.clone());
-        }
-        let catalogue = catalogue_keys(on_insert.iter().chain(&on_update), M::TABLE);
-        let mut found = open.txn.fetch(keys, catalogue).await?.into_iter();
-        let exists = found.next().flatten().is_some();
-        let manifest = found.next().flatten().map(ManifestValue::decode).transpose()?.unwrap_or_default();
-        match (before, exists) {
-            (Before::Absent, true) => return Err(Error::Exists { table: M::TABLE, id: place.id }),
-            (Before::Present, false) => return Err(Error::Missing { table: M::TABLE, id: place.id }),
-            _ => {}
-        }
-
-        let (write, events) = if exists { (Write::Update, on_update) } else { (Write::Insert, on_insert) };
-        let subject = Subject { table: M::TABLE, id: place.id.to_string(), body: Some(&body) };
-        self.publish_all(open, events, &subject).await?;
-        open.txn.growing();
-        open.txn.put(place.row_key, row::encode_row::<M>(body));
-        put_index(&mut open.txn, place.manifest_key, &manifest.index_keys, index_keys);
-        open.is_half_written = false;
-        Ok(write)
-    }
-
-    /// Publishes the events of a row that is about to be written. If one is refused (or the call is dropped) those
-    /// before it are written already, and the transaction cannot be committed any more.
-    async fn publish_all(
+    async fn write<M: Model>(
         &self,
-        open: &mut Open<S>,
-        events: Vec<NewEvent>,
-        subject: &Subject<'_>,
-    ) -> Result<(), Error> {
-        for event in events {
-            self.publish_one(open, event, Some(subject)).await?;
-            open.is_half_written = true;
-        }
-        Ok(())
+        model: &M,
+        before: Before,
+        options: &WriteOptions,
+    ) -> Result<Write, Error> {
+        let mut open = self.lock_to_write().await?;
+        self.write_row(&mut open, model, before, options).await
     }
 
-    async fn publish_one(
+    /// Publishes an event; none if its unique id was published before.
+    pub(crate) async fn publish_one(
         &self,
         open: &mut Open<S>,
         event: NewEvent,
         subject: Option<&Subject<'_>>,
-    ) -> Result<Published, Error> {
+    ) -> Result<Option<Published>, Error> {
+        let settings = &self.shared.settings;
+        let mut once = None;
+        if let Some(id) = event.once_id() {
+            let keys = OnceKeys::of(&settings.source, id, open.now_ms, settings.unique_id_window_ms)?;
+            if keys.is_known(&mut open.txn).await? {
+                return Ok(None);
+            }
+            once = Some(keys);
+        }
         let id = uuid::Builder::from_random_bytes(self.shared.ambient.random().to_be_bytes()).into_uuid();
-        let event = event.complete(subject, &self.shared.settings.source, open.now_ms, id);
-        Ok(open.publisher.publish(&mut open.txn, &event).await?)
+        let event = event.complete(subject, &settings.source, open.now_ms, id);
+        let published = open.publisher.publish(&mut open.txn, &event).await?;
+        if let Some(keys) = once {
+            keys.put(&mut open.txn);
+            open.has_unique_ids = true;
+        }
+        Ok(Some(published))
     }
-}
-
-/// Replaces the index entries of a row, and its manifest, as far as they differ.
-fn put_index(txn: &mut impl Txn, manifest_key: Bytes, old: &[Bytes], new: Vec<Bytes>) {
-    if old == new {
-        return;
-    }
-    let kept: HashSet<&Bytes> = old.iter().filter(|key| new.contains(key)).collect();
-    for key in new.iter().filter(|key| !kept.contains(key)) {
-        txn.put(key.clone(), MARKER);
-    }
-    for key in old.iter().filter(|key| !kept.contains(key)) {
-        txn.delete(key.clone());
-    }
-    if new.is_empty() {
-        txn.delete(manifest_key);
-    } else {
-        txn.put(manifest_key, ManifestValue { index_keys: new }.encode());
-    }
-}
-
-/// The rows that publishing these events of a table's rows will look at, as far as they are known beforehand.
-fn catalogue_keys<'a>(events: impl IntoIterator<Item = &'a NewEvent>, table: &'static str) -> Vec<Bytes> {
-    let destinations = events.into_iter().map(|event| event.destination(Some(table)));
-    destinations.flat_map(|(event_type, topic)| destination_keys(event_type, topic)).collect()
-}
-
-fn destination_keys(event_type: &str, topic: &str) -> Vec<Bytes> {
-    let mut keys = Vec::with_capacity(2);
-    if check_event_type(event_type).is_ok() {
-        keys.push(EventTypeKey { name: event_type.to_owned() }.encode());
-    }
-    if check_topic_name(topic).is_ok() {
-        keys.push(TopicKey { name: topic.to_owned() }.encode());
-    }
-    keys
 }

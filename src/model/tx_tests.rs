@@ -7,7 +7,7 @@ use tidegate_store::{CommitError, Txn};
 use serde::{Deserialize, Serialize};
 
 use crate::fixture::{Fixture, Flight, NOW_MS, fixture, header, memory_store, rows, waiting};
-use crate::{DbSettings, Error, Field, Index, InputError, Model, ModelId, NewEvent, Write};
+use crate::{DbSettings, Error, Field, Index, InputError, Model, ModelId, NewEvent, Upgrade, Write};
 
 #[tokio::test]
 async fn what_was_written_is_found() {
@@ -286,15 +286,10 @@ struct Gate {
 
 impl Model for Gate {
     const TABLE: &'static str = "gates";
-    const SCHEMA_VERSION: u32 = 2;
+    const UPGRADES: &'static [Upgrade] = &[|row| Ok(serde_json::json!({ "name": row }))];
 
     fn id(&self) -> ModelId {
         7.into()
-    }
-
-    fn upgrade(schema_version: u32, body: &[u8]) -> Result<Self, serde_json::Error> {
-        assert_eq!(schema_version, 1);
-        Ok(Self { name: serde_json::from_slice(body)? })
     }
 }
 

@@ -1,0 +1,115 @@
+//! The way to an indexed field: `a.b`, through an `Option` by `a?.b`, through a `Vec` by `a[].b`.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
+use syn::{Ident, Token};
+
+/// How a step leads to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Through {
+    Field,
+    Option,
+    Each,
+}
+
+struct Step {
+    name: Ident,
+    through: Through,
+}
+
+/// A path from the struct to a field.
+pub(crate) struct FieldPath {
+    steps: Vec<Step>,
+}
+
+impl Parse for FieldPath {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut steps = vec![];
+        loop {
+            let name: Ident = input.parse()?;
+            let through = if input.peek(Token![?]) {
+                input.parse::<Token![?]>()?;
+                Through::Option
+            } else if input.peek(syn::token::Bracket) {
+                let inside;
+                syn::bracketed!(inside in input);
+                if !inside.is_empty() {
+                    return Err(inside.error("an index is over all elements: write `[]`"));
+                }
+                Through::Each
+            } else {
+                Through::Field
+            };
+            steps.push(Step { name, through });
+            if !input.peek(Token![.]) {
+                return Ok(Self { steps });
+            }
+            input.parse::<Token![.]>()?;
+        }
+    }
+}
+
+impl FieldPath {
+    /// A field of the struct itself.
+    pub(crate) fn of(name: Ident) -> Self {
+        Self { steps: vec![Step { name, through: Through::Field }] }
+    }
+
+    /// The field of the struct that it begins with.
+    pub(crate) fn first(&self) -> &Ident {
+        &self.steps[0].name
+    }
+
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
+        let text = |step: &Step| match step.through {
+            Through::Field => step.name.to_string(),
+            Through::Option => format!("{}?", step.name),
+            Through::Each => format!("{}[]", step.name),
+        };
+        self.steps.iter().map(text).collect::<Vec<_>>().join(".")
+    }
+
+    /// An expression that is a reference to the field, within a function that returns an option.
+    pub(crate) fn place(&self, model: &Ident) -> TokenStream {
+        let mut at = quote!(#model);
+        let mut through = Through::Field;
+        for step in &self.steps {
+            let name = &step.name;
+            at = match through {
+                Through::Field => quote_spanned!(name.span()=> #at.#name),
+                Through::Option => quote_spanned!(name.span()=> #at.as_ref()?.#name),
+                Through::Each => quote_spanned!(name.span()=> #at.iter().next()?.#name),
+            };
+            through = step.through;
+        }
+        at
+    }
+
+    /// A statement that does `with` with a reference to each value that the path leads to.
+    pub(crate) fn visit(&self, model: &Ident, with: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
+        let last = self.steps.last().expect("a path has a step").name.span();
+        let mut at = quote!(#model);
+        let mut wraps = vec![];
+        for (depth, step) in self.steps.iter().enumerate() {
+            let name = &step.name;
+            at = quote_spanned!(name.span()=> #at.#name);
+            if depth + 1 < self.steps.len() && step.through != Through::Field {
+                let inner = format_ident!("inner{depth}");
+                wraps.push((step.through, at, inner.clone()));
+                at = quote!(#inner);
+            }
+        }
+        let mut statement = with(quote_spanned!(last=> &#at));
+        for (through, outer, inner) in wraps.into_iter().rev() {
+            statement = match through {
+                Through::Option => {
+                    quote!(if let ::core::option::Option::Some(#inner) = &#outer { #statement })
+                }
+                Through::Each | Through::Field => quote!(for #inner in &#outer { #statement }),
+            };
+        }
+        statement
+    }
+}

@@ -1,0 +1,203 @@
+//! Writing a row: the row, its keys and its events, after everything that forbids it was looked at.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tidegate_format::{EventTypeKey, ManifestValue, TopicKey, check_event_type, check_topic_name};
+use tidegate_store::{Store, Txn};
+
+use crate::entries::Entries;
+use crate::event::Subject;
+use crate::row::{self, Place};
+use crate::tx::{Open, Tx};
+use crate::{Error, Model, NewEvent, Stamp, Write, WriteOptions};
+
+/// What a row must be before it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Absent,
+    Present,
+    Either,
+}
+
+/// A row as it will be kept.
+struct Draft {
+    body: Bytes,
+    entries: Entries,
+}
+
+impl<S: Store> Tx<S> {
+    /// Writes a row. Nothing is written if it is refused, unless one of its events was refused after another.
+    pub(crate) async fn write_row<M: Model>(
+        &self,
+        open: &mut Open<S>,
+        model: &M,
+        before: Before,
+        options: &WriteOptions,
+    ) -> Result<Write, Error> {
+        let place = Place::of::<M>(model.id())?;
+        let was_half_written = open.is_half_written;
+        let now_ms = open.now_ms;
+        let as_new = self.draft(model, &place, &Stamp { now_ms, before: None, is_trial: false })?;
+        let mut on_insert = vec![];
+        let mut on_update = vec![];
+        if before != Before::Present {
+            on_insert = options.events(|| model.events(Write::Insert));
+        }
+        if before != Before::Absent {
+            on_update = options.events(|| model.events(Write::Update));
+        }
+
+        let mut keys = vec![place.row_key.clone()];
+        if before != Before::Absent {
+            keys.push(place.manifest_key.clone());
+        }
+        let catalogue = catalogue_keys(on_insert.iter().chain(&on_update), M::TABLE);
+        let mut found =
+            open.txn.fetch(keys, as_new.entries.rows_to_check().chain(catalogue)).await?.into_iter();
+        let old = found.next().flatten();
+        let manifest = found.next().flatten().map(ManifestValue::decode).transpose()?.unwrap_or_default();
+        match (before, old.is_some()) {
+            (Before::Absent, true) => return Err(Error::Exists { table: M::TABLE, id: place.id }),
+            (Before::Present, false) => return Err(Error::Missing { table: M::TABLE, id: place.id }),
+            _ => {}
+        }
+
+        let (write, events) =
+            if old.is_some() { (Write::Update, on_update) } else { (Write::Insert, on_insert) };
+        let old_body = match &old {
+            Some(old) if options.skips_unchanged::<M>() || options.needs_images(&events) => {
+                Some(row::body_of::<M>(old.clone(), &place.id)?)
+            }
+            _ => None,
+        };
+        let draft = match &old {
+            Some(old) if M::TIMES => {
+                let old: M = row::decode_row(old.clone(), &place.id)?;
+                let before = Some(&old);
+                if options.skips_unchanged::<M>() {
+                    let trial = self.draft(model, &place, &Stamp { now_ms, before, is_trial: true })?;
+                    if is_same(old_body.as_ref(), &trial.body) {
+                        return Ok(write);
+                    }
+                }
+                self.draft(model, &place, &Stamp { now_ms, before, is_trial: false })?
+            }
+            Some(_) if options.skips_unchanged::<M>() && is_same(old_body.as_ref(), &as_new.body) => {
+                return Ok(write);
+            }
+            _ => as_new,
+        };
+        draft.entries.check::<M, _>(&mut open.txn, &place, &manifest.index_keys).await?;
+
+        let subject = Subject {
+            table: M::TABLE,
+            id: place.id.to_string(),
+            body: Some(&draft.body),
+            before: old_body.as_ref(),
+        };
+        self.publish_all(open, options.with_metadata(events), &subject).await?;
+        open.txn.growing();
+        open.txn.put(place.row_key.clone(), row::encode_row::<M>(draft.body));
+        draft.entries.put(&mut open.txn, &place, &manifest.index_keys);
+        open.is_half_written = was_half_written;
+        Ok(write)
+    }
+
+    /// A row as it is kept.
+    fn draft<M: Model>(&self, model: &M, place: &Place, stamp: &Stamp<'_, M>) -> Result<Draft, Error> {
+        let stored = model.stored(stamp);
+        let row = stored.as_ref().unwrap_or(model);
+        let body = row::encode_body(row, &place.id, self.shared().settings.model_max_bytes)?;
+        Ok(Draft { body, entries: Entries::of(row, place)? })
+    }
+
+    pub(crate) async fn read_row<M: Model>(
+        &self,
+        open: &mut Open<S>,
+        place: &Place,
+    ) -> Result<Option<M>, Error> {
+        let row = open.txn.get(&place.row_key).await?;
+        row.map(|row| row::decode_row(row, &place.id)).transpose()
+    }
+
+    /// Deletes a row and lets go what names it; none if there is no row.
+    pub(crate) fn delete_row<'a, M: Model>(
+        &'a self,
+        open: &'a mut Open<S>,
+        place: Place,
+        options: &'a WriteOptions,
+        level: u32,
+    ) -> BoxFuture<'a, Result<Option<M>, Error>> {
+        Box::pin(async move {
+            let found = open.txn.get_many(&[place.row_key.clone(), place.manifest_key.clone()]).await?;
+            let [Some(row), manifest] = <[_; 2]>::try_from(found).expect("as many values as keys") else {
+                return Ok(None);
+            };
+            let model: M = row::decode_row(row.clone(), &place.id)?;
+            let manifest = manifest.map(ManifestValue::decode).transpose()?;
+            let was_half_written = open.is_half_written;
+            let children = self.children_of::<M>(open, &place).await?;
+            self.release_children::<M>(open, &place, &children, true, level).await?;
+
+            let events = options.events(|| model.events(Write::Delete));
+            let before =
+                if options.needs_images(&events) { Some(row::body_of::<M>(row, &place.id)?) } else { None };
+            open.txn.fetch(vec![], catalogue_keys(&events, M::TABLE)).await?;
+            let subject =
+                Subject { table: M::TABLE, id: place.id.to_string(), body: None, before: before.as_ref() };
+            self.publish_all(open, options.with_metadata(events), &subject).await?;
+            open.txn.delete(place.row_key.clone());
+            if let Some(manifest) = manifest {
+                manifest.index_keys.into_iter().for_each(|key| open.txn.delete(key));
+                open.txn.delete(place.manifest_key.clone());
+            }
+            if !children.is_empty() {
+                open.is_half_written = true;
+                self.release_children::<M>(open, &place, &children, false, level).await?;
+            }
+            open.is_half_written = was_half_written;
+            Ok(Some(model))
+        })
+    }
+
+    /// Publishes the events of a row that is about to be written. If one is refused (or the call is dropped) those
+    /// before it are written already, and the transaction cannot be committed any more.
+    async fn publish_all(
+        &self,
+        open: &mut Open<S>,
+        events: Vec<NewEvent>,
+        subject: &Subject<'_>,
+    ) -> Result<(), Error> {
+        for event in events {
+            self.publish_one(open, event, Some(subject)).await?;
+            open.is_half_written = true;
+        }
+        Ok(())
+    }
+}
+
+/// Whether two rows are the same, whatever the order in which a map of theirs was written.
+fn is_same(old: Option<&Bytes>, new: &Bytes) -> bool {
+    let parse = |body: &Bytes| serde_json::from_slice::<serde_json::Value>(body).ok();
+    old.is_some_and(|old| old == new || (old.len() == new.len() && parse(old) == parse(new)))
+}
+
+/// The rows that publishing these events of a table's rows will look at, as far as they are known beforehand.
+pub(crate) fn catalogue_keys<'a>(
+    events: impl IntoIterator<Item = &'a NewEvent>,
+    table: &'static str,
+) -> Vec<Bytes> {
+    let destinations = events.into_iter().map(|event| event.destination(Some(table)));
+    destinations.flat_map(|(event_type, topic)| destination_keys(event_type, topic)).collect()
+}
+
+pub(crate) fn destination_keys(event_type: &str, topic: &str) -> Vec<Bytes> {
+    let mut keys = Vec::with_capacity(2);
+    if check_event_type(event_type).is_ok() {
+        keys.push(EventTypeKey { name: event_type.to_owned() }.encode());
+    }
+    if check_topic_name(topic).is_ok() {
+        keys.push(TopicKey { name: topic.to_owned() }.encode());
+    }
+    keys
+}
