@@ -129,7 +129,7 @@ impl Blog {
                 let id = AUTHORS[*at];
                 if let Some(post) = self.posts.values().find(|post| post.author_id == id) {
                     return Err(Error::Referenced {
-                        table: "authors".into(),
+                        table: "authors",
                         id: id.into(),
                         by_table: "posts".into(),
                         by_field: "author_id".into(),

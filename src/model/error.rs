@@ -81,7 +81,7 @@ pub enum Error {
     #[error("{table} {id} is referenced by field {by_field} of {by_table} {by_id}")]
     Referenced {
         /// The table.
-        table: String,
+        table: &'static str,
         /// The row that was to be deleted.
         id: ModelId,
         /// The table of the row that names it.

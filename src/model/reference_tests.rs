@@ -96,7 +96,7 @@ async fn what_is_referenced_is_kept_and_the_transaction_may_go_on() {
         .await
         .expect("committed");
     let expected = Error::Referenced {
-        table: "authors".into(),
+        table: "authors",
         id: "ada".into(),
         by_table: "posts".into(),
         by_field: "author_id".into(),

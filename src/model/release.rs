@@ -22,6 +22,7 @@ pub struct Release<'a, S: Store> {
     tx: &'a Tx<S>,
     open: &'a mut Open<S>,
     key: &'a ReferenceKey,
+    parent_table: &'static str,
     parent: &'a ModelId,
     is_trial: bool,
     level: u32,
@@ -70,7 +71,7 @@ impl<'a, S: Store> Release<'a, S> {
 
     fn referenced(&self) -> Result<Error, Error> {
         Ok(Error::Referenced {
-            table: self.key.parent_table.clone(),
+            table: self.parent_table,
             id: self.parent.clone(),
             by_table: self.key.table.clone(),
             by_field: self.key.field.clone(),
@@ -134,7 +135,15 @@ impl<S: Store> Tx<S> {
             return Err(Error::TooDeep { table: M::TABLE, id: place.id.clone(), limit: RELEASE_LEVELS_MAX });
         }
         for key in children {
-            let release = Release { tx: self, open: &mut *open, key, parent: &place.id, is_trial, level };
+            let release = Release {
+                tx: self,
+                open: &mut *open,
+                key,
+                parent_table: M::TABLE,
+                parent: &place.id,
+                is_trial,
+                level,
+            };
             M::release(release).await?;
         }
         Ok(())
