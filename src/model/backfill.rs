@@ -5,13 +5,11 @@
 //! their writers; a transaction that loses against one of them runs again. It announces no events.
 
 use bytes::Bytes;
-use tidegate_format::{
-    BackfillKey, BackfillValue, ManifestValue, ModelId, ModelKey, ModelValue, check_table_name,
-};
+use tidegate_format::{BackfillKey, BackfillValue, ModelId, ModelKey, ModelValue, check_table_name};
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 use uuid::Uuid;
 
-use crate::entries::Entries;
+use crate::entries::{Entries, listed_in};
 use crate::model::schema_version;
 use crate::row::{self, Place};
 use crate::tx::Open;
@@ -101,14 +99,13 @@ async fn bring<M: Model, S: Store>(open: &mut Open<S>, place: &Place, row: Bytes
     let version = ModelValue::decode(row.clone())?.schema_version;
     let model: M = row::decode_row(row, &place.id)?;
     let entries = Entries::of(&model, place)?;
-    let manifest = open.txn.get(&place.manifest_key).await?;
-    let manifest = manifest.map(ManifestValue::decode).transpose()?.unwrap_or_default();
-    entries.check::<M, _>(&mut open.txn, place, &manifest.index_keys).await?;
-    if entries.keys != manifest.index_keys || version != schema_version::<M>() {
+    let listed = listed_in(open.txn.get(&place.manifest_key).await?)?;
+    entries.check::<M, _>(&mut open.txn, place, &listed).await?;
+    if entries.keys != listed || version != schema_version::<M>() {
         // Whoever writes or deletes the row meanwhile does not know of these keys.
         open.txn.guard(place.row_key.clone());
     }
-    entries.put(&mut open.txn, place, &manifest.index_keys);
+    entries.put(&mut open.txn, place, &listed);
     if version != schema_version::<M>() {
         let body = row::encode_body(&model, &place.id, usize::MAX)?;
         open.txn.put(place.row_key.clone(), row::encode_row::<M>(body));

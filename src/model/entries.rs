@@ -114,11 +114,21 @@ impl Entries {
         for key in self.keys.iter().filter(|key| !kept.contains(key)) {
             txn.put(key.clone(), value_of(key, &place.id_bytes));
         }
-        if self.keys.is_empty() {
-            txn.delete(place.manifest_key.clone());
-        } else {
-            txn.put(place.manifest_key.clone(), ManifestValue { index_keys: self.keys }.encode());
-        }
+        put_manifest(txn, place, self.keys);
+    }
+}
+
+/// The keys that a manifest lists; none if the row has no manifest.
+pub(crate) fn listed_in(manifest: Option<Bytes>) -> Result<Vec<Bytes>, Error> {
+    Ok(manifest.map(ManifestValue::decode).transpose()?.unwrap_or_default().index_keys)
+}
+
+/// Makes a row's manifest list these keys.
+pub(crate) fn put_manifest(txn: &mut impl Txn, place: &Place, keys: Vec<Bytes>) {
+    if keys.is_empty() {
+        txn.delete(place.manifest_key.clone());
+    } else {
+        txn.put(place.manifest_key.clone(), ManifestValue { index_keys: keys }.encode());
     }
 }
 

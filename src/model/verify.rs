@@ -8,11 +8,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use tidegate_format::{
-    IndexKey, Kind, ManifestValue, ModelId, ModelKey, ReferenceKey, UniqueKey, UniqueValue, check_table_name,
+    IndexKey, Kind, ModelId, ModelKey, ReferenceKey, UniqueKey, UniqueValue, check_table_name,
 };
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
-use crate::entries::{Entries, row_key, value_of};
+use crate::entries::{Entries, listed_in, put_manifest, row_key, value_of};
 use crate::row::{self, Place};
 use crate::tx::Open;
 use crate::{Db, Error, InputError, Model};
@@ -154,8 +154,7 @@ async fn compare_rows<M: Model, S: Store>(
         let place = Place::of::<M>(ModelId::decode(&ModelKey::decode(&key)?.id)?)?;
         let model: M = row::decode_row(row, &place.id)?;
         let keys = Entries::of(&model, &place)?.keys;
-        let manifest = open.txn.get(&place.manifest_key).await?;
-        let listed = manifest.map(ManifestValue::decode).transpose()?.unwrap_or_default().index_keys;
+        let listed = listed_in(open.txn.get(&place.manifest_key).await?)?;
         let before = found.differing;
         let values = if keys.is_empty() { vec![] } else { open.txn.get_many(&keys).await? };
         for (key, value) in keys.iter().zip(values) {
@@ -184,14 +183,6 @@ async fn compare_rows<M: Model, S: Store>(
         }
     }
     Ok(found)
-}
-
-fn put_manifest(txn: &mut impl Txn, place: &Place, keys: Vec<Bytes>) {
-    if keys.is_empty() {
-        txn.delete(place.manifest_key.clone());
-    } else {
-        txn.put(place.manifest_key.clone(), ManifestValue { index_keys: keys }.encode());
-    }
 }
 
 /// Looks for the rows of keys.

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use tidegate_format::{EventTypeKey, ManifestValue, TopicKey, check_event_type, check_topic_name};
 use tidegate_store::{Store, Txn};
 
-use crate::entries::Entries;
+use crate::entries::{Entries, listed_in};
 use crate::event::Subject;
 use crate::row::{self, Place};
 use crate::tx::{Open, Tx};
@@ -55,7 +55,7 @@ impl<S: Store> Tx<S> {
         let mut found =
             open.txn.fetch(keys, as_new.entries.rows_to_check().chain(catalogue)).await?.into_iter();
         let old = found.next().flatten();
-        let manifest = found.next().flatten().map(ManifestValue::decode).transpose()?.unwrap_or_default();
+        let listed = listed_in(found.next().flatten())?;
         match (before, old.is_some()) {
             (Before::Absent, true) => return Err(Error::Exists { table: M::TABLE, id: place.id }),
             (Before::Present, false) => return Err(Error::Missing { table: M::TABLE, id: place.id }),
@@ -87,7 +87,7 @@ impl<S: Store> Tx<S> {
             }
             _ => as_new,
         };
-        draft.entries.check::<M, _>(&mut open.txn, &place, &manifest.index_keys).await?;
+        draft.entries.check::<M, _>(&mut open.txn, &place, &listed).await?;
 
         let subject = Subject {
             table: M::TABLE,
@@ -98,7 +98,7 @@ impl<S: Store> Tx<S> {
         self.publish_all(open, options.with_metadata(events), &subject).await?;
         open.txn.growing();
         open.txn.put(place.row_key.clone(), row::encode_row::<M>(draft.body));
-        draft.entries.put(&mut open.txn, &place, &manifest.index_keys);
+        draft.entries.put(&mut open.txn, &place, &listed);
         open.is_half_written = was_half_written;
         Ok(write)
     }
