@@ -306,6 +306,29 @@ pub(super) async fn describe_configs(fixture: &Fixture, version: i16) {
     }
 }
 
+/// What both ways of altering configurations answer to each of these resources alone, to one that is `missing` and to one
+/// that is named twice; the first is good and sets `retention.ms` to 1000, unless it is only validated.
+async fn alterations<R: Clone + std::fmt::Debug, A: Future<Output = Vec<i16>>>(
+    fixture: &Fixture,
+    version: i16,
+    name: &str,
+    cases: &[(R, i16)],
+    missing: R,
+    ask: impl Fn(Vec<R>, bool) -> A,
+) {
+    for validate_only in [true, false] {
+        for (resource, code) in cases {
+            assert_eq!(ask(vec![resource.clone()], validate_only).await, [*code], "v{version}: {resource:?}");
+        }
+        let good = cases[0].0.clone();
+        let codes = ask(vec![good.clone(), missing.clone(), good], validate_only).await;
+        let refused = E::InvalidRequest.code();
+        assert_eq!(codes, [refused, E::UnknownTopicOrPartition.code(), refused], "v{version}: named twice");
+        let found = fixture.broker().catalogue.find(name).await.expect("in memory").expect("it was made");
+        assert_eq!(found.config.retention_ms == Some(1000), !validate_only, "v{version}");
+    }
+}
+
 pub(super) async fn alter_configs(fixture: &Fixture, version: i16) {
     let (name, _) = fixture.new_topic().await;
     let resource = |kind, name: &str, configs: &[(&str, Option<&str>)]| {
@@ -325,22 +348,12 @@ pub(super) async fn alter_configs(fixture: &Fixture, version: i16) {
         (resource(2, &name, &[("retention.ms", None)]), E::InvalidRequest.code()),
         (resource(4, "1", &[("num.partitions", Some("1"))]), E::InvalidRequest.code()),
     ];
-    for validate_only in [true, false] {
-        let ask = async |resources: Vec<alter::AlterConfigsResource>| {
-            let request = m::AlterConfigsRequest::default().with_resources(resources);
-            let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
-            answer.responses.iter().map(|response| response.error_code).collect::<Vec<_>>()
-        };
-        for (resource, code) in &cases {
-            assert_eq!(ask(vec![resource.clone()]).await, [*code], "v{version}: {resource:?}");
-        }
-        let (good, missing) = (cases[0].0.clone(), resource(2, MISSING, &[]));
-        let codes = ask(vec![good.clone(), missing, good]).await;
-        let refused = E::InvalidRequest.code();
-        assert_eq!(codes, [refused, E::UnknownTopicOrPartition.code(), refused], "v{version}: named twice");
-        let found = fixture.broker().catalogue.find(&name).await.expect("in memory").expect("it was made");
-        assert_eq!(found.config.retention_ms == Some(1000), !validate_only, "v{version}");
-    }
+    let ask = |resources: Vec<alter::AlterConfigsResource>, validate_only| async move {
+        let request = m::AlterConfigsRequest::default().with_resources(resources);
+        let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
+        answer.responses.iter().map(|response| response.error_code).collect()
+    };
+    alterations(fixture, version, &name, &cases, resource(2, MISSING, &[]), ask).await;
 }
 
 pub(super) async fn incremental_alter_configs(fixture: &Fixture, version: i16) {
@@ -370,22 +383,12 @@ pub(super) async fn incremental_alter_configs(fixture: &Fixture, version: i16) {
         (resource(2, MISSING, &[]), E::UnknownTopicOrPartition.code()),
         (resource(4, "1", &[]), E::InvalidRequest.code()),
     ];
-    for validate_only in [true, false] {
-        let ask = async |resources: Vec<incremental::AlterConfigsResource>| {
-            let request = m::IncrementalAlterConfigsRequest::default().with_resources(resources);
-            let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
-            answer.responses.iter().map(|response| response.error_code).collect::<Vec<_>>()
-        };
-        for (resource, code) in &cases {
-            assert_eq!(ask(vec![resource.clone()]).await, [*code], "v{version}: {resource:?}");
-        }
-        let (good, missing) = (cases[0].0.clone(), resource(2, MISSING, &[]));
-        let codes = ask(vec![good.clone(), missing, good]).await;
-        let refused = E::InvalidRequest.code();
-        assert_eq!(codes, [refused, E::UnknownTopicOrPartition.code(), refused], "v{version}: named twice");
-        let found = fixture.broker().catalogue.find(&name).await.expect("in memory").expect("it was made");
-        assert_eq!(found.config.retention_ms == Some(1000), !validate_only, "v{version}");
-    }
+    let ask = |resources: Vec<incremental::AlterConfigsResource>, validate_only| async move {
+        let request = m::IncrementalAlterConfigsRequest::default().with_resources(resources);
+        let answer = fixture.ask(version, &request.with_validate_only(validate_only)).await;
+        answer.responses.iter().map(|response| response.error_code).collect()
+    };
+    alterations(fixture, version, &name, &cases, resource(2, MISSING, &[]), ask).await;
 }
 
 pub(super) async fn describe_log_dirs(fixture: &Fixture, version: i16) {
