@@ -1,8 +1,8 @@
 //! One connection: a reader that begins its requests in order, and a writer that answers them in the same order.
 //!
-//! The reader waits for memory before it takes a large request in, of all connections' and of its own share of it, and for
-//! a place among `max.in.flight.requests.per.connection`; a request that only waits (a long poll, a join, a commit) does not keep the
-//! next one from being begun. When either side ends, the other does; after bytes that are no request, what was begun
+//! The reader waits for memory before it takes a large request in, of all connections' and of its own share of it, and
+//! for a place among `max.in.flight.requests.per.connection`; a request that only waits (a long poll, a join, a commit)
+//! does not keep the next one from being begun. When either side ends, the other does; after bytes that are no request, what was begun
 //! before them is still answered.
 
 use std::net::SocketAddr;

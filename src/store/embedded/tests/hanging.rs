@@ -33,17 +33,23 @@ async fn putting(store: &EmbeddedStore, key: &'static str, value: &'static str) 
     committing
 }
 
+/// A new store whose disk does not answer the put of `key`.
+async fn hanging(key: &'static str) -> (LossyFiles, EmbeddedStore, Committing) {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    files.hold_syncs_of(SEGMENT);
+    let committing = putting(&store, key, "1").await;
+    files.wait_until_held(1);
+    (files, store, committing)
+}
+
 async fn is_waiting(committing: &mut Committing) -> bool {
     std::future::poll_fn(|context| Poll::Ready(committing.as_mut().poll(context).is_pending())).await
 }
 
 #[tokio::test]
 async fn a_conflict_is_answered_when_what_came_first_can_be_seen() {
-    let files = LossyFiles::new();
-    let store = open(&files);
-    files.hold_syncs_of(SEGMENT);
-    let first = putting(&store, "other", "1").await;
-    files.wait_until_held(1);
+    let (files, store, first) = hanging("other").await;
     // These two make the next group.
     let winner = putting(&store, "k", "winner").await;
     let mut loser = putting(&store, "k", "loser").await;
@@ -82,11 +88,7 @@ async fn pass(store: &EmbeddedStore) {
 
 #[tokio::test]
 async fn a_commit_that_the_disk_does_not_answer_is_unknown_until_it_does() {
-    let files = LossyFiles::new();
-    let store = open(&files);
-    files.hold_syncs_of(SEGMENT);
-    let committing = putting(&store, "k", "1").await;
-    files.wait_until_held(1);
+    let (files, store, committing) = hanging("k").await;
     let token = token(committing).await;
     let not_known = store.outcome(&token).await;
     assert!(matches!(not_known, Err(ReadError::Unavailable { .. })), "{not_known:?}");
@@ -103,11 +105,7 @@ async fn a_commit_that_the_disk_does_not_answer_is_unknown_until_it_does() {
 
 #[tokio::test]
 async fn what_waits_behind_it_is_withdrawn_and_never_applied() {
-    let files = LossyFiles::new();
-    let store = open(&files);
-    files.hold_syncs_of(SEGMENT);
-    let first = putting(&store, "first", "1").await;
-    files.wait_until_held(1);
+    let (files, store, first) = hanging("first").await;
     let second = putting(&store, "second", "1").await;
     let token = token(first).await;
     assert!(matches!(past_its_deadline(second).await, Err(CommitError::Unavailable { .. })));
@@ -124,11 +122,7 @@ async fn what_waits_behind_it_is_withdrawn_and_never_applied() {
 #[tokio::test]
 async fn a_sync_that_fails_after_it_was_given_up_is_settled_by_the_next_opening() {
     for fails in [false, true] {
-        let files = LossyFiles::new();
-        let store = open(&files);
-        files.hold_syncs_of(SEGMENT);
-        let committing = putting(&store, "k", "1").await;
-        files.wait_until_held(1);
+        let (files, store, committing) = hanging("k").await;
         let token = token(committing).await;
         if fails {
             files.fail_sync_at(files.syncs() + 1);
