@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     CommitError, CommitToken, Committed, Direction, EmbeddedStore, KeyRange, MemoryStore, Outcome, ReadError,
-    ScanLimit, Store, Txn, Version,
+    ScanLimit, Store, TikvStore, Txn, Version,
 };
 
 macro_rules! backends {
@@ -49,6 +49,10 @@ macro_rules! backends {
 
             fn clock_steps_back(&self) -> u64 {
                 match self { $(Self::$name(store) => store.clock_steps_back(),)* }
+            }
+
+            fn order_lag_ms(&self) -> u64 {
+                match self { $(Self::$name(store) => store.order_lag_ms(),)* }
             }
         }
 
@@ -115,4 +119,6 @@ backends! {
     Embedded(EmbeddedStore),
     /// In memory: gone when its last handle is.
     Memory(MemoryStore),
+    /// In a namespace of a TiKV cluster.
+    Tikv(TikvStore),
 }

@@ -1,8 +1,8 @@
 //! The ordered transactional map under everything Tidegate keeps.
 //!
 //! What it is: a [`Store`] begins transactions ([`Txn`]) over byte keys in lexicographic order, with snapshot
-//! isolation, optimistic conflicts and durable commits. Backends: embedded (one directory, nothing to install),
-//! in-memory (tests), and wrappers that make either of them fail on purpose. One conformance suite passes on all.
+//! isolation, optimistic conflicts and durable commits. Backends: embedded (one directory, nothing to install), a
+//! TiKV cluster, in-memory (tests), and wrappers that make any of them fail on purpose. One conformance suite passes on all.
 //!
 //! What it refuses to do: it knows no topic, group or model; it never interprets a value.
 //!
@@ -22,6 +22,7 @@ mod limits;
 mod memory;
 mod oracle;
 mod range;
+pub mod tikv;
 mod txn;
 mod version;
 mod write_set;
@@ -34,5 +35,6 @@ pub use faulty::FaultyStore;
 pub use limits::TransactionLimits;
 pub use memory::{MemoryStore, MemoryTxn};
 pub use range::{Direction, KeyRange, ScanLimit};
+pub use tikv::{TikvAddress, TikvOpenError, TikvOptions, TikvStore, TikvTls};
 pub use txn::{Committed, Outcome, Store, Txn};
 pub use version::Version;

@@ -44,6 +44,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn clock_steps_back(&self) -> u64 {
         0
     }
+
+    /// How far behind the newest snapshot a commit can still appear under its order version, in milliseconds: a reader
+    /// that goes on from where its last snapshot ended begins that much before it.
+    ///
+    /// Nothing where order versions are the order of commits. A transaction that depends on another one has the higher
+    /// order version in any case.
+    fn order_lag_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// One transaction: a snapshot, and writes that are kept back until [`commit`](Txn::commit). Dropping it rolls back.

@@ -130,6 +130,11 @@ impl WriteSet {
         &self.guards
     }
 
+    /// How many bytes the keys and values written have together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Refuses what is over a limit of size.
     pub(crate) fn check_size(&self, limits: &TransactionLimits) -> Result<(), CommitError> {
         let refuse_over = |what, actual, limit| {

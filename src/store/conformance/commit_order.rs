@@ -1,4 +1,5 @@
-//! For backends whose order versions are their commit order: a snapshot holds exactly the commits up to its version.
+//! For backends whose order versions are their commit order, and which make them by their own clock: a snapshot holds
+//! exactly the commits up to its version.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::conformance::Backend;
-use crate::conformance::steps::{begin, commit, everything, keys_now, number, scan, scan_keys, text};
+use crate::conformance::steps::{begin, commit, everything, keys_now, number, put, scan, scan_keys, text};
 use crate::{CommitError, Direction, KeyRange, Store, Txn, Version};
 
 /// A reader that goes on from the last versioned key it saw misses none, while many write: what a relay rests on.
@@ -46,6 +47,15 @@ pub async fn nothing_appears_behind_what_was_seen<B: Backend>(backend: B) {
         task.await.expect("the task ends");
     }
     assert_eq!(seen, keys_now(store, &everything()).await);
+}
+
+/// When the clock goes forward they follow it.
+pub async fn versions_carry_the_time_of_the_commit<B: Backend>(backend: B) {
+    let store = backend.store();
+    for _ in 0..3 {
+        backend.clock().advance(10_000);
+        assert_eq!(put(store, "k", "1").await.unix_ms(), store.now_ms());
+    }
 }
 
 /// A transaction that committed, as its own task saw it.

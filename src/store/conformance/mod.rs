@@ -111,7 +111,6 @@ macro_rules! conformance_tests {
                 a_later_transaction_has_a_higher_version,
                 the_version_is_taken_at_commit,
                 a_clock_that_stands_still_or_goes_back_does_not_stop_versions,
-                versions_carry_the_time_of_the_commit,
                 versioned_writes_do_not_conflict,
                 own_versioned_writes_are_not_seen,
                 dependent_transactions_stay_in_order_under_concurrency,
@@ -212,8 +211,8 @@ macro_rules! conformance_durable_tests {
     };
 }
 
-/// Makes one `#[tokio::test]` per case that a backend must pass whose order versions are its commit order. To be
-/// called in a module of its own.
+/// Makes one `#[tokio::test]` per case that a backend must pass whose order versions are its commit order and of its own
+/// clock. To be called in a module of its own.
 #[macro_export]
 macro_rules! conformance_commit_order_tests {
     ($backend:ty) => {
@@ -221,6 +220,7 @@ macro_rules! conformance_commit_order_tests {
             $backend;
             commit_order {
                 nothing_appears_behind_what_was_seen,
+                versions_carry_the_time_of_the_commit,
                 histories_of_concurrent_transactions_are_snapshot_isolated,
             }
         }

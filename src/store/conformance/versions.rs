@@ -90,15 +90,6 @@ pub async fn a_clock_that_stands_still_or_goes_back_does_not_stop_versions<B: Ba
     }
 }
 
-/// When the clock goes forward they follow it.
-pub async fn versions_carry_the_time_of_the_commit<B: Backend>(backend: B) {
-    let store = backend.store();
-    for _ in 0..3 {
-        backend.clock().advance(10_000);
-        assert_eq!(put(store, "k", "1").await.unix_ms(), store.now_ms());
-    }
-}
-
 /// Many transactions may put under the same prefix and suffix at once.
 pub async fn versioned_writes_do_not_conflict<B: Backend>(backend: B) {
     const TASKS: usize = 40;

@@ -133,6 +133,10 @@ impl<S: Store> Store for FaultyStore<S> {
     fn clock_steps_back(&self) -> u64 {
         self.inner.clock_steps_back()
     }
+
+    fn order_lag_ms(&self) -> u64 {
+        self.inner.order_lag_ms()
+    }
 }
 
 /// A transaction of a [`FaultyStore`].

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"flag"
@@ -29,17 +30,33 @@ import (
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/lockstore"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/pd"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv"
+	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/dbreader"
 	"github.com/pingcap/tidb/pkg/store/mockstore/unistore/tikv/mvcc"
 	"google.golang.org/grpc"
 )
 
 // store answers the few calls where unistore relies on habits of client-go that
-// the Rust client does not share.
-type store struct{ *tikv.Server }
+// the Rust client does not share, or is not isolated as TiKV is.
+type store struct {
+	*tikv.Server
+	db *badger.DB
+
+	// onePC: unistore takes the version of a one-phase commit before it writes it,
+	// and holds no lock meanwhile: a snapshot of in between would not see it at first
+	// and see it later. TiKV has locks in memory for that. Here such commits and reads
+	// exclude one another.
+	onePC *sync.RWMutex
+}
 
 // KvGet: unistore never sets NotFound, so the Rust client would read a missing
 // key as an empty value.
 func (s store) KvGet(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetResponse, error) {
+	s.onePC.RLock()
+	defer s.onePC.RUnlock()
+	return s.get(ctx, r)
+}
+
+func (s store) get(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetResponse, error) {
 	resp, err := s.Server.KvGet(ctx, r)
 	if err == nil && resp.Error == nil && resp.RegionError == nil {
 		resp.NotFound = len(resp.Value) == 0
@@ -47,15 +64,87 @@ func (s store) KvGet(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetRe
 	return resp, err
 }
 
-// KvScan: unistore ignores KeyOnly.
+func (s store) KvBatchGet(ctx context.Context, r *kvrpcpb.BatchGetRequest) (*kvrpcpb.BatchGetResponse, error) {
+	s.onePC.RLock()
+	defer s.onePC.RUnlock()
+	return s.Server.KvBatchGet(ctx, r)
+}
+
+// KvScan: unistore ignores KeyOnly, and a reverse scan reads the newest versions
+// whatever its snapshot, as it sets the snapshot after it has made the iterator.
 func (s store) KvScan(ctx context.Context, r *kvrpcpb.ScanRequest) (*kvrpcpb.ScanResponse, error) {
+	s.onePC.RLock()
+	defer s.onePC.RUnlock()
 	resp, err := s.Server.KvScan(ctx, r)
+	if err == nil && r.Reverse && resp.RegionError == nil && !slices.ContainsFunc(resp.Pairs, hasError) {
+		resp.Pairs, err = s.reverseScan(r)
+	}
 	if err == nil && r.KeyOnly {
 		for _, p := range resp.Pairs {
 			p.Value = nil
 		}
 	}
 	return resp, err
+}
+
+// KvScanLock: unistore gives the locks of the whole region, whatever range is asked
+// for: to resolve those of one key would end the transactions of all others.
+func (s store) KvScanLock(ctx context.Context, r *kvrpcpb.ScanLockRequest) (*kvrpcpb.ScanLockResponse, error) {
+	resp, err := s.Server.KvScanLock(ctx, r)
+	if err == nil {
+		resp.Locks = slices.DeleteFunc(resp.Locks, func(l *kvrpcpb.LockInfo) bool {
+			return bytes.Compare(l.Key, r.StartKey) < 0 || len(r.EndKey) > 0 && bytes.Compare(l.Key, r.EndKey) >= 0
+		})
+	}
+	return resp, err
+}
+
+func hasError(p *kvrpcpb.KvPair) bool { return p.Error != nil }
+
+// reverseScan reads the snapshot of r from its start key, exclusive, down to its
+// end key; there are no locks in the way.
+func (s store) reverseScan(r *kvrpcpb.ScanRequest) ([]*kvrpcpb.KvPair, error) {
+	txn := s.db.NewTransaction(false)
+	txn.SetReadTS(r.Version)
+	reader := dbreader.NewDBReader(r.EndKey, r.StartKey, txn)
+	defer reader.Close()
+	c := &collector{}
+	err := reader.ReverseScan(r.EndKey, r.StartKey, int(r.Limit), r.Version, c)
+	return c.pairs, err
+}
+
+type collector struct{ pairs []*kvrpcpb.KvPair }
+
+func (c *collector) Process(key, value []byte) error {
+	c.pairs = append(c.pairs, &kvrpcpb.KvPair{Key: slices.Clone(key), Value: slices.Clone(value)})
+	return nil
+}
+
+func (c *collector) SkipValue() bool { return false }
+
+// lockToWrite: a key that was only locked leaves nothing in unistore that an older
+// transaction could conflict with; in TiKV it leaves a record. To write what the
+// snapshot has is the same to everybody: if it is not what is there now, it conflicts.
+func (s store) lockToWrite(ctx context.Context, r *kvrpcpb.PrewriteRequest) (*kvrpcpb.PrewriteResponse, error) {
+	for _, m := range r.Mutations {
+		if m.Op != kvrpcpb.Op_Lock {
+			continue
+		}
+		got, err := s.get(ctx, &kvrpcpb.GetRequest{Context: r.Context, Key: m.Key, Version: r.StartVersion})
+		switch {
+		case err != nil:
+			return nil, err
+		case got.RegionError != nil:
+			return &kvrpcpb.PrewriteResponse{RegionError: got.RegionError}, nil
+		case got.Error != nil:
+			return &kvrpcpb.PrewriteResponse{Errors: []*kvrpcpb.KeyError{got.Error}}, nil
+		case got.NotFound:
+			m.Op = kvrpcpb.Op_Del
+		default:
+			m.Op, m.Value = kvrpcpb.Op_Put, got.Value
+		}
+	}
+	return nil, nil
 }
 
 // KvPrewrite: unistore copies Secondaries into every lock even without async
@@ -69,6 +158,13 @@ func (s store) KvPrewrite(ctx context.Context, r *kvrpcpb.PrewriteRequest) (*kvr
 		return &kvrpcpb.PrewriteResponse{RegionError: &errorpb.Error{
 			Message: "entry too large", RaftEntryTooLarge: &errorpb.RaftEntryTooLarge{
 				RegionId: r.Context.GetRegionId(), EntrySize: uint64(r.Size())}}}, nil
+	}
+	if r.TryOnePc {
+		s.onePC.Lock()
+		defer s.onePC.Unlock()
+	}
+	if refused, err := s.lockToWrite(ctx, r); refused != nil || err != nil {
+		return refused, err
 	}
 	return s.Server.KvPrewrite(ctx, r)
 }
@@ -107,13 +203,13 @@ func main() {
 	c, err := pd.NewClient([]string{"http://" + *pdAddr}, "store")
 	must(err)
 	pdc := &heartbeats{Client: c, last: map[uint64]*pdpb.RegionHeartbeatRequest{}}
-	svc, err := open(&conf, pdc)
+	svc, db, err := open(&conf, pdc)
 	must(err)
 	go pdc.run()
 	l, err := net.Listen("tcp", *addr)
 	must(err)
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
-	tikvpb.RegisterTikvServer(g, store{svc})
+	tikvpb.RegisterTikvServer(g, store{Server: svc, db: db, onePC: &sync.RWMutex{}})
 	deadlock.RegisterDeadlockServer(g, svc)
 	go func() { must(g.Serve(l)) }()
 	fmt.Println("READY", *addr)
@@ -125,10 +221,10 @@ func main() {
 // open assembles unistore from its parts, as its server.New does, and in
 // addition loads the locks that the last clean stop wrote to lock_store; without
 // them a restart forgets prewritten secondaries and tears transactions.
-func open(conf *config.Config, pdc pd.Client) (*tikv.Server, error) {
+func open(conf *config.Config, pdc pd.Client) (*tikv.Server, *badger.DB, error) {
 	physical, logical, err := pdc.GetTS(context.Background())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sp := &tikv.SafePoint{}
 	o := badger.DefaultOptions
@@ -143,7 +239,7 @@ func open(conf *config.Config, pdc pd.Client) (*tikv.Server, error) {
 	}
 	db, err := badger.Open(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	b := &mvcc.DBBundle{DB: db, LockStore: lockstore.NewMemStore(8 << 20), StateTS: uint64(physical)<<18 + uint64(logical)}
 	dump := filepath.Join(conf.Engine.DBPath, "lock_store")
@@ -162,10 +258,10 @@ func open(conf *config.Config, pdc pd.Client) (*tikv.Server, error) {
 	st := tikv.NewMVCCStore(conf, b, conf.Engine.DBPath, sp, tikv.NewDBWriter(b), pdc)
 	st.DeadlockDetectSvr.ChangeRole(tikv.Leader)
 	if err := inner.Start(pdc); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	st.StartDeadlockDetection(false)
-	return tikv.NewServer(rm, st, inner), nil
+	return tikv.NewServer(rm, st, inner), db, nil
 }
 
 // heartbeats re-sends every region each second, as TiKV does: unistore reports a

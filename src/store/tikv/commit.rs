@@ -1,0 +1,262 @@
+//! Committing: hand everything to the client, and say what became of it.
+//!
+//! What always holds: the attempt's row is the transaction's primary key, so the attempt is applied if and only if that
+//! row is. After an answer that leaves it open, nothing is rolled back before the row has been settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tikv_client::{TimestampExt, Transaction};
+use tokio::time::Instant;
+
+use super::attempts::{self, Row};
+use super::client::{Client, NoAnswer};
+use super::failure::{self, CommitFailure};
+use super::metrics::add;
+use super::settle::{self, Settled};
+use super::shared::Shared;
+use super::txn::TikvTxn;
+use crate::write_set::{Write, WriteSet};
+use crate::{CommitError, CommitToken, Committed, Outcome, ReadError, Version};
+
+/// How long a transaction that was refused may take to remove what it had prepared, before it is left to others.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How many bytes of a transaction get a second more to be committed: nothing waits for it there as for an order version.
+const BYTES_PER_SECOND: usize = 4 << 20;
+
+/// Commits a transaction.
+pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
+    let limits = txn.shared.options.limits;
+    if txn.has_expired() {
+        return Err(CommitError::Expired { max_ms: limits.max_ms });
+    }
+    txn.write_set.check_size(&limits)?;
+    if txn.write_set.is_empty() {
+        return Ok(Committed { version: txn.start.next() });
+    }
+    let anchor = txn.anchor();
+    let TikvTxn { shared, client, transaction, start, write_set, .. } = txn;
+    let row = shared.rows().take(&anchor, start);
+    let nonce = attempts::nonce(shared.now_ms(), rand::random());
+    let attempt = Attempt { shared, client, start, row, nonce };
+    attempt.run(transaction, write_set).await
+}
+
+/// One attempt to commit.
+struct Attempt {
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+    start: Version,
+    row: Row,
+    nonce: u128,
+}
+
+/// What came back from the client: the transaction, and what it says.
+type Answer = (Transaction, Result<Option<tikv_client::Timestamp>, tikv_client::Error>);
+
+impl Attempt {
+    async fn run(self, transaction: Transaction, write_set: WriteSet) -> Result<Committed, CommitError> {
+        let commit_max = Duration::from_millis(self.shared.options.commit_max_ms);
+        // From before the oracle is asked: its version is not older than that. What is left of the time settles.
+        let began = Instant::now();
+        let mut deadline = began + commit_max * 3 / 5;
+        let mut order_version = None;
+        if write_set.versioned().is_empty() {
+            let more = write_set.bytes() / BYTES_PER_SECOND;
+            deadline += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX));
+        } else {
+            match self.order_version(deadline).await {
+                Ok(version) => order_version = Some(version),
+                Err(reason) => {
+                    self.give_back_unused();
+                    return Err(CommitError::Unavailable { reason });
+                }
+            }
+        }
+        let writing = self.write(transaction, write_set, order_version);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer: Result<Answer, NoAnswer> = self.client.call(left, |_| writing).await;
+        match answer {
+            Ok((_, Ok(timestamp))) => {
+                let committed = timestamp.map_or(self.start.next(), |timestamp| Version(timestamp.version()));
+                let version = order_version.unwrap_or(committed);
+                add(&self.shared.counters.commits, 1);
+                self.give_back(committed.max(version));
+                Ok(Committed { version })
+            }
+            Ok((transaction, Err(error))) => match failure::of_commit(&error) {
+                CommitFailure::Refused => self.refused(transaction, order_version).await,
+                CommitFailure::NotSent(reason) => {
+                    self.give_back_unused();
+                    Err(CommitError::Unavailable { reason })
+                }
+                CommitFailure::TooLarge { actual } => {
+                    let error = CommitError::TooLarge {
+                        what: "raft entry bytes",
+                        actual,
+                        limit: self.shared.options.limits.max_value_bytes,
+                    };
+                    self.settle(Some(transaction), order_version, error).await
+                }
+                CommitFailure::Ambiguous(reason) => {
+                    tracing::debug!(reason, "a commit is settled");
+                    self.settle(Some(transaction), order_version, CommitError::Conflict).await
+                }
+            },
+            Err(no_answer) => {
+                tracing::debug!(reason = no_answer.reason(), "a commit is settled");
+                self.shared.note(&self.client, &no_answer);
+                self.settle(None, order_version, CommitError::Conflict).await
+            }
+        }
+    }
+
+    async fn order_version(&self, deadline: Instant) -> Result<Version, String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.client.call(left, async |client| client.current_timestamp().await).await {
+            Ok(Ok(timestamp)) => Ok(self.shared.observe(&timestamp)),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(no_answer) => {
+                self.shared.note(&self.client, &no_answer);
+                Err(no_answer.reason())
+            }
+        }
+    }
+
+    /// What hands the writes to the client, the attempt's row first, so that it is the primary key, and commits them.
+    fn write(
+        &self,
+        mut transaction: Transaction,
+        write_set: WriteSet,
+        order_version: Option<Version>,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        let shared = self.shared.clone();
+        let (row, nonce) = (self.row.key().clone(), self.nonce);
+        async move {
+            let namespace = &shared.namespace;
+            let prepared = async {
+                transaction.put(namespace.key(&row), attempts::applied(nonce)).await?;
+                for (key, write) in write_set.writes() {
+                    match write {
+                        Write::Put(value) => transaction.put(namespace.key(key), value.to_vec()).await?,
+                        Write::Delete => transaction.delete(namespace.key(key)).await?,
+                    }
+                }
+                for put in write_set.versioned() {
+                    let version = order_version.expect("it was asked for, as there are versioned puts");
+                    transaction.put(namespace.key(&put.key(version)), put.value.to_vec()).await?;
+                }
+                for key in write_set.guards() {
+                    if write_set.get(key).is_none() {
+                        transaction.lock_keys([namespace.key(key)]).await?;
+                    }
+                }
+                Ok(())
+            };
+            let prepared = prepared.await;
+            drop(write_set);
+            let result = match prepared {
+                Ok(()) => transaction.commit().await,
+                Err(error) => Err(error),
+            };
+            (transaction, result)
+        }
+    }
+
+    /// The store has refused the attempt; or it was applied, its answer was lost, and the client tried again.
+    async fn refused(
+        self,
+        transaction: Transaction,
+        order_version: Option<Version>,
+    ) -> Result<Committed, CommitError> {
+        let rolling_back = self.roll_back(transaction);
+        let looking = settle::look(&self.shared, self.row.key(), self.nonce);
+        let ((), found) = tokio::join!(rolling_back, looking);
+        match found {
+            Ok(None) => {
+                add(&self.shared.counters.conflicts, 1);
+                self.give_back_unused();
+                Err(CommitError::Conflict)
+            }
+            Ok(Some(version)) => Ok(self.was_applied(order_version, version)),
+            Err(_) => self.settle(None, order_version, CommitError::Conflict).await,
+        }
+    }
+
+    /// Finds out what became of the attempt, by writing; `error` says what it means that it was not applied.
+    async fn settle(
+        self,
+        transaction: Option<Transaction>,
+        order_version: Option<Version>,
+        error: CommitError,
+    ) -> Result<Committed, CommitError> {
+        add(&self.shared.counters.settled, 1);
+        match settle::settle(&self.shared, self.row.key(), self.nonce).await {
+            Ok(Settled { outcome: Outcome::Applied, version }) => {
+                Ok(self.was_applied(order_version, version))
+            }
+            Ok(Settled { outcome: Outcome::NotApplied, .. }) => {
+                if let Some(transaction) = transaction {
+                    self.roll_back(transaction).await;
+                }
+                let Self { shared, row, .. } = self;
+                shared.rows().doom(row.key().clone());
+                Err(error)
+            }
+            Err(reason) => {
+                tracing::warn!(reason = reason.to_string(), "it is not known whether a commit was applied");
+                add(&self.shared.counters.unknown, 1);
+                Err(CommitError::Unknown { token: self.token() })
+            }
+        }
+    }
+
+    fn was_applied(self, order_version: Option<Version>, seen_by: Version) -> Committed {
+        add(&self.shared.counters.commits, 1);
+        add(&self.shared.counters.settled_applied, 1);
+        let Self { shared, row, .. } = self;
+        shared.rows().doom(row.key().clone());
+        Committed { version: order_version.unwrap_or(seen_by) }
+    }
+
+    async fn roll_back(&self, mut transaction: Transaction) {
+        let rolling_back = async move { transaction.rollback().await };
+        match self.client.call(ROLLBACK_LIMIT, |_| rolling_back).await {
+            Ok(Ok(())) => {}
+            // Whoever meets its locks removes them.
+            Ok(Err(error)) => tracing::debug!(error = error.to_string(), "a transaction is not rolled back"),
+            Err(no_answer) => {
+                tracing::debug!(reason = no_answer.reason(), "a transaction is not rolled back");
+                self.shared.note(&self.client, &no_answer);
+            }
+        }
+    }
+
+    /// Gives the row back of an attempt that has written nothing. If it was rolled back there, that is of its start.
+    fn give_back_unused(self) {
+        let start = self.start;
+        self.give_back(start);
+    }
+
+    fn give_back(self, usable_from: Version) {
+        let Self { shared, row, .. } = self;
+        shared.rows().give_back(row, usable_from);
+    }
+
+    fn token(&self) -> CommitToken {
+        CommitToken { key: self.row.key().clone(), nonce: self.nonce }
+    }
+}
+
+/// Answers [`Store::outcome`](crate::Store::outcome).
+pub(super) async fn outcome(shared: &Shared, token: &CommitToken) -> Result<Outcome, ReadError> {
+    let key: &Bytes = &token.key;
+    let age_ms = shared.now_ms().saturating_sub(attempts::made_at_ms(token.nonce));
+    if !attempts::is_row(key) || age_ms > super::sweep::ROW_KEPT_MS {
+        let reason = "the token is of no attempt that is still known".to_owned();
+        return Err(ReadError::Unavailable { reason });
+    }
+    Ok(settle::settle(shared, key, token.nonce).await?.outcome)
+}

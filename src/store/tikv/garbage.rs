@@ -1,0 +1,276 @@
+//! Old versions, and the snapshots that still need them.
+//!
+//! TiKV keeps every version of a key until somebody moves the cluster's safe point, and a snapshot of before that point
+//! is lost. Snapshots younger than [`keep_min_ms`] are safe by their age; a process that has an older one open writes it
+//! down (one row per process, with its oldest), and renews the row. Whoever collects reads these rows first, and goes
+//! past none that is renewed. A row that has not changed for several renewals, by the collector's own clock, is of a
+//! process that has ended.
+//!
+//! What it refuses to do: it does not decide who collects, or when.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tikv_client::transaction::ResolveLocksOptions;
+use tikv_client::{Timestamp, TimestampExt, TransactionClient};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::metrics::add;
+use super::read::Pages;
+use super::shared::{Shared, transaction_options};
+use crate::{Direction, KeyRange, ReadError, Version};
+
+/// The first byte of the keys of holds, and the version of their values: FORMAT.md has both.
+const HOLD_TAG: u8 = 0x03;
+const HOLD_VALUE_VERSION: u8 = 0x01;
+/// After so many renewals that did not come a hold is of a process that has ended.
+const RENEWALS_MISSED_MAX: u32 = 6;
+/// How many holds are read at a time.
+const HOLDS_PAGE: usize = 256;
+/// How long a pass over all locks of the cluster may take.
+const PASS_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down,
+/// and a few renewals more.
+pub(super) fn keep_min_ms(shared: &Shared) -> u64 {
+    let options = &shared.options;
+    options.limits.max_ms.max(options.hold_after_ms) + 3 * options.hold_renew_ms
+}
+
+/// The open snapshots of this process, and what it knows of the holds of others.
+#[derive(Debug)]
+pub(super) struct Holds {
+    id: [u8; 16],
+    open: BTreeMap<Version, Open>,
+    written: Option<Version>,
+    renewals: u64,
+    seen: HashMap<Bytes, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    count: usize,
+    began_ms: i64,
+}
+
+/// A hold of another process: its value, and since when it has had that.
+#[derive(Debug)]
+struct Seen {
+    value: Bytes,
+    since: Instant,
+}
+
+impl Holds {
+    pub(super) fn new(id: [u8; 16]) -> Self {
+        Self { id, open: BTreeMap::new(), written: None, renewals: 0, seen: HashMap::new() }
+    }
+
+    fn key(&self) -> Bytes {
+        [&[HOLD_TAG][..], &self.id].concat().into()
+    }
+
+    /// The oldest open snapshot, and when it began by the monotonic clock.
+    fn oldest(&self) -> Option<(Version, i64)> {
+        self.open.first_key_value().map(|(version, open)| (*version, open.began_ms))
+    }
+
+    /// How long the oldest snapshot has been open.
+    pub(super) fn oldest_age_ms(&self, monotonic_ms: i64) -> u64 {
+        let age_ms = |(_, began_ms)| u64::try_from(monotonic_ms.saturating_sub(began_ms)).unwrap_or(0);
+        self.oldest().map_or(0, age_ms)
+    }
+}
+
+/// A snapshot that is open until this is dropped.
+pub(super) struct OpenSnapshot {
+    shared: Arc<Shared>,
+    version: Version,
+}
+
+impl OpenSnapshot {
+    pub(super) fn new(shared: Arc<Shared>, version: Version, began_ms: i64) -> Self {
+        shared.holds().open.entry(version).or_insert(Open { count: 0, began_ms }).count += 1;
+        Self { shared, version }
+    }
+}
+
+impl Drop for OpenSnapshot {
+    fn drop(&mut self) {
+        let mut holds = self.shared.holds();
+        let open = holds.open.get_mut(&self.version).expect("a snapshot is open until it is dropped");
+        open.count -= 1;
+        if open.count == 0 {
+            holds.open.remove(&self.version);
+        }
+    }
+}
+
+/// Renews this process's hold, as long as the store is open.
+pub(super) async fn run(shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
+    let every = Duration::from_millis(shared.options.hold_renew_ms);
+    loop {
+        if tokio::time::timeout(every, closed.wait_for(|is_closed| *is_closed)).await.is_ok() {
+            return;
+        }
+        if let Err(error) = renew(&shared).await {
+            tracing::warn!(error = error.to_string(), "the hold of this process is not renewed");
+        }
+    }
+}
+
+/// Writes down the oldest snapshot if it is old enough, or removes what was written.
+pub(super) async fn renew(shared: &Shared) -> Result<(), ReadError> {
+    let (key, value) = {
+        let mut holds = shared.holds();
+        let age_ms = holds.oldest_age_ms(shared.options.clock.monotonic_ms());
+        let oldest = holds.oldest().filter(|_| age_ms >= shared.options.hold_after_ms);
+        let oldest = oldest.map(|(version, _)| version);
+        if oldest.is_none() && holds.written.is_none() {
+            return Ok(());
+        }
+        holds.written = oldest;
+        holds.renewals += 1;
+        (holds.key(), oldest.map(|version| encode_hold(version, holds.renewals)))
+    };
+    write(shared, &key, value).await
+}
+
+/// Removes this process's hold when the store is closed in order.
+pub(super) async fn finish(shared: &Shared) {
+    let key = {
+        let holds = shared.holds();
+        if holds.written.is_none() {
+            return;
+        }
+        holds.key()
+    };
+    if let Err(error) = write(shared, &key, None).await {
+        tracing::warn!(error = error.to_string(), "the hold of this process stays until it is given up");
+    }
+}
+
+/// Writes or removes a row whose last write counts, however often it is done.
+async fn write(shared: &Shared, key: &Bytes, value: Option<Bytes>) -> Result<(), ReadError> {
+    let key = shared.namespace.key(key);
+    let writing = shared.ask(|client| {
+        let (key, value) = (key.clone(), value.clone());
+        async move {
+            let mut txn = client.begin_with_options(transaction_options()).await?;
+            match value {
+                Some(value) => txn.put(key, value.to_vec()).await?,
+                None => txn.delete(key).await?,
+            }
+            txn.commit()
+                .await
+                .map(drop)
+                .map_err(|error| tikv_client::Error::StringError(format!("the hold is not written: {error}")))
+        }
+    });
+    writing.await?;
+    Ok(())
+}
+
+/// What a pass of the collector did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// The version up to which old versions may go now.
+    pub safe_point: Version,
+    /// How many holds were in the way of a later one.
+    pub holds: usize,
+    /// How many holds of processes that have ended were removed.
+    pub holds_removed: usize,
+}
+
+/// Moves the cluster's safe point up to `wanted`, or to the oldest snapshot that is in the way.
+pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collected, ReadError> {
+    let now = shared.oracle_version().await?;
+    let kept_ms = i64::try_from(keep_min_ms(shared)).unwrap_or(i64::MAX);
+    let youngest = Version::first_of_ms(now.unix_ms().saturating_sub(kept_ms));
+    let own = shared.holds().oldest().map(|(version, _)| version);
+    let rows = hold_rows(shared, now).await?;
+    let (live, ended) = judge(shared, rows);
+    let holds = live.iter().copied().chain(own);
+    let in_the_way: Vec<Version> = holds.filter(|version| *version < wanted).collect();
+    let safe_point = in_the_way.iter().copied().fold(wanted.min(youngest), Version::min);
+    for key in &ended {
+        write(shared, key, None).await?;
+    }
+    let timestamp = Timestamp::from_version(safe_point.0);
+    let deadline = Instant::now() + PASS_LIMIT;
+    let collecting = shared.ask_until(deadline, |client: TransactionClient| {
+        let timestamp = timestamp.clone();
+        async move { client.gc(timestamp).await }
+    });
+    let (is_new, _) = collecting.await?;
+    if !is_new {
+        tracing::info!("the cluster's safe point is ahead already, or held back by a service of its own");
+    }
+    add(&shared.counters.garbage_passes, 1);
+    shared.counters.garbage_safe_point.store(safe_point.0, std::sync::atomic::Ordering::Relaxed);
+    Ok(Collected { safe_point, holds: in_the_way.len(), holds_removed: ended.len() })
+}
+
+/// Ends the transactions of this namespace that hold locks and began before `older_than`; how many locks that removed.
+pub(super) async fn resolve_locks(shared: &Shared, older_than: Version) -> Result<u64, ReadError> {
+    let range = shared.namespace.all();
+    let timestamp = Timestamp::from_version(older_than.0);
+    let deadline = Instant::now() + PASS_LIMIT;
+    let resolving = shared.ask_until(deadline, |client: TransactionClient| {
+        let (range, timestamp) = (range.clone(), timestamp.clone());
+        async move { client.cleanup_locks(range, &timestamp, ResolveLocksOptions::default()).await }
+    });
+    let (result, _) = resolving.await?;
+    let resolved = result.resolved_locks as u64;
+    add(&shared.counters.locks_resolved, resolved);
+    Ok(resolved)
+}
+
+async fn hold_rows(shared: &Shared, version: Version) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
+    let mut rows = Vec::new();
+    let mut pages = Pages::new(version, &KeyRange::prefix(&[HOLD_TAG]), Direction::Forward, HOLDS_PAGE);
+    while let Some(page) = pages.next(shared, HOLDS_PAGE, usize::MAX).await? {
+        rows.extend(page.entries);
+    }
+    Ok(rows)
+}
+
+/// The versions that are held, and the keys of holds that are of processes that have ended.
+fn judge(shared: &Shared, rows: Vec<(Bytes, Bytes)>) -> (Vec<Version>, Vec<Bytes>) {
+    let patience = Duration::from_millis(shared.options.hold_renew_ms) * RENEWALS_MISSED_MAX;
+    let now = Instant::now();
+    let mut holds = shared.holds();
+    let own = holds.key();
+    let mut before = std::mem::take(&mut holds.seen);
+    let (mut live, mut ended) = (Vec::new(), Vec::new());
+    for (key, value) in rows.into_iter().filter(|(key, _)| *key != own) {
+        let since = match before.remove(&key) {
+            Some(seen) if seen.value == value => seen.since,
+            _ => now,
+        };
+        if now.duration_since(since) > patience {
+            ended.push(key);
+            continue;
+        }
+        // What cannot be read is of a newer release: it holds everything.
+        live.push(decode_hold(&value).unwrap_or_default());
+        holds.seen.insert(key, Seen { value, since });
+    }
+    (live, ended)
+}
+
+fn encode_hold(version: Version, renewals: u64) -> Bytes {
+    let mut value = BytesMut::with_capacity(17);
+    value.put_u8(HOLD_VALUE_VERSION);
+    value.put_u64(version.0);
+    value.put_u64(renewals);
+    value.freeze()
+}
+
+fn decode_hold(value: &[u8]) -> Option<Version> {
+    let (kind, rest) = value.split_first()?;
+    let version = rest.get(..8)?.try_into().ok()?;
+    (*kind == HOLD_VALUE_VERSION).then(|| Version(u64::from_be_bytes(version)))
+}

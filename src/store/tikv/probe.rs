@@ -1,0 +1,184 @@
+//! Why a cluster cannot be used, found out before the client is asked: it waits for long, and tells little.
+//!
+//! Each Placement Driver is asked for its members and for its stores, by the two calls that this needs of its protocol.
+
+use std::error::Error;
+use std::time::Duration;
+
+use prost::Message;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use super::options::{TikvOpenError, TikvOptions, TikvTls};
+
+/// The states of a store in which it can be used.
+const STORE_UP: i32 = 0;
+/// What a Placement Driver says that no store has ever registered with.
+const NOT_BOOTSTRAPPED: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+struct RequestHeader {
+    #[prost(uint64, tag = "1")]
+    cluster_id: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Failure {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResponseHeader {
+    #[prost(uint64, tag = "1")]
+    cluster_id: u64,
+    #[prost(message, optional, tag = "2")]
+    error: Option<Failure>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GetMembersRequest {
+    #[prost(message, optional, tag = "1")]
+    header: Option<RequestHeader>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GetMembersResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
+    #[prost(message, optional, tag = "3")]
+    leader: Option<Empty>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Empty {}
+
+#[derive(Clone, PartialEq, Message)]
+struct GetAllStoresRequest {
+    #[prost(message, optional, tag = "1")]
+    header: Option<RequestHeader>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Store {
+    #[prost(int32, tag = "3")]
+    state: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GetAllStoresResponse {
+    #[prost(message, optional, tag = "1")]
+    header: Option<ResponseHeader>,
+    #[prost(message, repeated, tag = "2")]
+    stores: Vec<Store>,
+}
+
+/// The certificates, read once.
+struct Pems {
+    ca: Vec<u8>,
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+/// Looks whether the cluster can be used, for at most `limit`.
+pub(super) async fn probe(options: &TikvOptions, limit: Duration) -> Result<(), TikvOpenError> {
+    let pems = options.tls.as_ref().map(read_pems).transpose()?;
+    let mut reasons = Vec::new();
+    for endpoint in &options.address.pd_endpoints {
+        let asking = tokio::time::timeout(limit, ask(endpoint, pems.as_ref(), limit));
+        match asking.await.unwrap_or_else(|_| Err(Refusal::Useless("no answer in time".to_owned()))) {
+            Ok(()) => return Ok(()),
+            Err(Refusal::NoStores(reason)) => {
+                return Err(TikvOpenError::NoStores { address: options.address.clone(), reason });
+            }
+            Err(Refusal::Useless(reason)) => reasons.push(format!("{endpoint}: {reason}")),
+        }
+    }
+    let reason = reasons.join("; ");
+    Err(TikvOpenError::PlacementDriver { address: options.address.clone(), reason })
+}
+
+enum Refusal {
+    Useless(String),
+    NoStores(String),
+}
+
+async fn ask(endpoint: &str, pems: Option<&Pems>, limit: Duration) -> Result<(), Refusal> {
+    let channel = connect(endpoint, pems, limit).await.map_err(Refusal::Useless)?;
+    let members: GetMembersResponse = call(&channel, "/pdpb.PD/GetMembers", GetMembersRequest::default())
+        .await
+        .map_err(|reason| Refusal::Useless(format!("does not answer as a Placement Driver: {reason}")))?;
+    let cluster_id = members.header.map_or(0, |header| header.cluster_id);
+    let request = GetAllStoresRequest { header: Some(RequestHeader { cluster_id }) };
+    let stores: GetAllStoresResponse =
+        call(&channel, "/pdpb.PD/GetAllStores", request).await.map_err(Refusal::Useless)?;
+    match stores.header.and_then(|header| header.error) {
+        Some(failure) if failure.kind == NOT_BOOTSTRAPPED => {
+            return Err(Refusal::NoStores("none has ever registered".to_owned()));
+        }
+        Some(failure) => return Err(Refusal::Useless(failure.message)),
+        None => {}
+    }
+    let up = stores.stores.iter().filter(|store| store.state == STORE_UP).count();
+    if up == 0 {
+        return Err(Refusal::NoStores(format!("{} are down or leaving", stores.stores.len())));
+    }
+    Ok(())
+}
+
+async fn connect(endpoint: &str, pems: Option<&Pems>, limit: Duration) -> Result<Channel, String> {
+    let scheme = if pems.is_some() { "https" } else { "http" };
+    let mut connecting =
+        Endpoint::from_shared(format!("{scheme}://{endpoint}")).map_err(|error| describe(&error))?;
+    if let Some(pems) = pems {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&pems.ca))
+            .identity(Identity::from_pem(&pems.cert, &pems.key));
+        connecting = connecting.tls_config(tls).map_err(|error| describe(&error))?;
+    }
+    connecting.connect_timeout(limit).connect().await.map_err(|error| describe(&error))
+}
+
+async fn call<Q, A>(channel: &Channel, path: &'static str, request: Q) -> Result<A, String>
+where
+    Q: Message + 'static,
+    A: Message + Default + 'static,
+{
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| describe(&error))?;
+    let codec = tonic::codec::ProstCodec::<Q, A>::default();
+    let answer = grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await;
+    Ok(answer.map_err(|status| describe(&status))?.into_inner())
+}
+
+/// An error with what lies behind it: the client's own messages leave the cause out.
+fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn read_pems(tls: &TikvTls) -> Result<Pems, TikvOpenError> {
+    let read = |setting, path: &std::path::Path, kind: &str| {
+        let refuse = |reason: String| TikvOpenError::Tls { setting, path: path.to_owned(), reason };
+        let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let text = String::from_utf8_lossy(&pem);
+        let has_one = text.contains("-----BEGIN ") && text.contains(kind);
+        if has_one { Ok(pem) } else { Err(refuse(format!("it has no {kind} in PEM"))) }
+    };
+    Ok(Pems {
+        ca: read("tikv.tls.ca", &tls.ca, "CERTIFICATE")?,
+        cert: read("tikv.tls.cert", &tls.cert, "CERTIFICATE")?,
+        key: read("tikv.tls.key", &tls.key, "PRIVATE KEY")?,
+    })
+}
