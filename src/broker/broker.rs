@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::group_host::GroupHosts;
+use crate::lease::Lease;
 use crate::partition_host::PartitionHosts;
 use crate::settings::Settings;
 use crate::topics::{Catalogue, Topic, TopicError};
@@ -22,6 +23,8 @@ pub(crate) struct Broker {
     /// The cluster's id as Kafka's clients show it.
     pub(crate) cluster_id: String,
     pub(crate) advertised: Advertised,
+    /// Nothing is answered while it does not live.
+    pub(crate) lease: Lease,
     /// Cancelled once the broker is told to stop.
     pub(crate) shutdown: CancellationToken,
 }

@@ -61,6 +61,8 @@ pub(crate) enum RequestError {
     UnknownVersion { api: ApiKey, version: i16 },
     #[error("{api:?} failed with error {code}, and its client waits for no answer")]
     Unsent { api: ApiKey, code: i16 },
+    #[error("the broker stops without a lease to answer under")]
+    NoLease,
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
@@ -105,6 +107,7 @@ pub(crate) async fn begin(
     request: Bytes,
 ) -> Result<Begun, RequestError> {
     let begun = Instant::now();
+    check_lease(broker).await?;
     let head = RequestHead::decode(request)?;
     let served = versions::served(head.api_key).ok_or(RequestError::UnknownApi { api_key: head.api_key })?;
     let envelope =
@@ -112,7 +115,7 @@ pub(crate) async fn begin(
     if !versions::is_served(head.api_key, head.api_version) {
         if envelope.api == ApiKey::ApiVersions {
             let answer = Answer::Now(versions::unsupported_api_versions_response());
-            return finish(Envelope { version: 0, ..envelope }, answer);
+            return finish(broker, Envelope { version: 0, ..envelope }, answer);
         }
         return Err(RequestError::UnknownVersion { api: envelope.api, version: envelope.version });
     }
@@ -126,7 +129,7 @@ pub(crate) async fn begin(
             match envelope.api {
                 $( ApiKey::$api => {
                     let request = decode_request(envelope.version, head.body)?;
-                    finish(envelope, handler::$handler::handle(broker, &caller, request).await)
+                    finish(broker, envelope, handler::$handler::handle(broker, &caller, request).await)
                 } )*
                 other => Err(RequestError::UnknownApi { api_key: other as i16 }),
             }
@@ -163,16 +166,39 @@ pub(crate) async fn begin(
     }
 }
 
+/// Waits until the broker's lease lives: until then another may be the one to answer. What was found out before is still
+/// so when it lives again, as nobody came in between.
+///
+/// # Errors
+/// If the broker stops first.
+async fn check_lease(broker: &Broker) -> Result<(), RequestError> {
+    if broker.lease.is_live() {
+        return Ok(());
+    }
+    tokio::select! {
+        biased;
+        () = broker.lease.live() => Ok(()),
+        () = broker.shutdown.cancelled() => Err(RequestError::NoLease),
+    }
+}
+
 /// Turns a handler's answer into one that can be sent.
-fn finish<R>(envelope: Envelope, answer: Answer<R>) -> Result<Begun, RequestError>
+fn finish<R>(broker: &Arc<Broker>, envelope: Envelope, answer: Answer<R>) -> Result<Begun, RequestError>
 where
     R: WireAnswer + Send + 'static,
 {
+    let broker = broker.clone();
     Ok(match answer {
-        Answer::Now(response) => Begun::Ready(encode(envelope, &response)?),
-        Answer::Later(response) => {
-            Begun::Waiting(Box::pin(async move { encode(envelope, &response.await).map(Some) }))
-        }
+        Answer::Now(response) if broker.lease.is_live() => Begun::Ready(encode(envelope, &response)?),
+        Answer::Now(response) => Begun::Waiting(Box::pin(async move {
+            check_lease(&broker).await?;
+            encode(envelope, &response).map(Some)
+        })),
+        Answer::Later(response) => Begun::Waiting(Box::pin(async move {
+            let response = response.await;
+            check_lease(&broker).await?;
+            encode(envelope, &response).map(Some)
+        })),
         Answer::Unsent(response) => {
             Begun::Waiting(Box::pin(async move { check_unsent(envelope, &response.await).map(|()| None) }))
         }

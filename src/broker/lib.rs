@@ -12,6 +12,7 @@ mod dispatch;
 mod embedded;
 mod group_host;
 mod handler;
+mod lease;
 mod metrics;
 mod net;
 mod partition_host;
@@ -22,6 +23,7 @@ mod topics;
 pub use advertised::{Advertised, AdvertisedError};
 pub(crate) use broker::Broker;
 pub use embedded::embedded_options;
+pub use lease::{LeaseError, LeaseHolder};
 pub use running::{RunningBroker, StartError};
 
 /// The store that a broker runs on, chosen at run time.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_format::{BrokerId, BrokerValue};
 use tidegate_outbox::Wakeup;
+use tidegate_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::cluster::{StoreUseError, open_cluster};
 use crate::group_host::GroupHosts;
+use crate::lease::{self, Lease, LeaseError, LeaseHolder};
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
 use crate::topics::{Catalogue, FollowingWakeup, TopicError};
@@ -44,6 +47,9 @@ pub enum StartError {
     /// The store is not one that can be used.
     #[error(transparent)]
     Store(#[from] StoreUseError),
+    /// Another broker has the namespace, or that cannot be found out.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The topics cannot be read from the store.
     #[error("the topics cannot be loaded: {reason}")]
     Topics {
@@ -67,6 +73,9 @@ pub struct RunningBroker {
     /// Answers until everything else has ended: a broker that stops says so.
     admin_task: JoinHandle<()>,
     admin_stop: CancellationToken,
+    /// Ends the lease's task, which gives the lease back.
+    lease_stop: CancellationToken,
+    lease_task: Option<JoinHandle<()>>,
     listen: SocketAddr,
     admin: SocketAddr,
 }
@@ -84,6 +93,8 @@ impl RunningBroker {
         let (admin_listener, admin_address) = self::listen("admin", settings.admin).await?;
         let advertised = Advertised::new(&settings.advertised, listen)?;
         let cluster_id = open_cluster(&store).await?;
+        let lease_stop = CancellationToken::new();
+        let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
         let broker = Arc::new(Broker {
@@ -94,6 +105,7 @@ impl RunningBroker {
             catalogue,
             cluster_id: kafka_uuid(cluster_id),
             advertised,
+            lease,
             shutdown,
         });
         let check_interval = Duration::from_millis(broker.settings.offsets_retention_check_interval_ms);
@@ -109,7 +121,17 @@ impl RunningBroker {
         let admin_stop = CancellationToken::new();
         let admin_task =
             tokio::spawn(admin::serve(broker.clone(), recorder, admin_listener, admin_stop.clone()));
-        Ok(Self { broker, wakeup, tasks, admin_task, admin_stop, listen, admin: admin_address })
+        Ok(Self {
+            broker,
+            wakeup,
+            tasks,
+            admin_task,
+            admin_stop,
+            lease_stop,
+            lease_task,
+            listen,
+            admin: admin_address,
+        })
     }
 
     /// Where Kafka clients are served.
@@ -137,6 +159,11 @@ impl RunningBroker {
         self.wakeup.clone()
     }
 
+    /// Waits until the broker cannot go on and is to be stopped, and gives the reason: another has taken its namespace.
+    pub async fn failed(&self) -> String {
+        self.broker.lease.lost().await
+    }
+
     /// Stops: no new requests, those that were read are answered within `shutdown.grace.ms`, then everything ends.
     pub async fn stop(self) {
         self.broker.shutdown.cancel();
@@ -149,12 +176,41 @@ impl RunningBroker {
         }
         self.broker.partitions.shutdown().await;
         self.broker.groups.shutdown().await;
+        // Last: until here commits and answers were this broker's alone.
+        self.lease_stop.cancel();
+        if let Some(lease) = self.lease_task {
+            // It ends within its own limit.
+            let _panicked = lease.await;
+        }
         self.admin_stop.cancel();
         if tokio::time::timeout(ADMIN_STOP_MAX, self.admin_task).await.is_err() {
             warn!("stopped before every answer of the admin port was sent");
         }
         info!("stopped");
     }
+}
+
+/// Takes the lease of a store that several brokers can reach, and keeps it until `stop`.
+async fn hold_lease(
+    store: &BrokerStore,
+    settings: &Settings,
+    advertised: &Advertised,
+    stop: CancellationToken,
+) -> Result<(Lease, Option<JoinHandle<()>>), LeaseError> {
+    if !store.is_shared() {
+        return Ok((Lease::unshared(), None));
+    }
+    let value = BrokerValue {
+        host: advertised.host.clone(),
+        port: advertised.port,
+        rack: None,
+        incarnation: rand::random(),
+        renewals: 0,
+        lease_ms: settings.broker_lease_ms,
+    };
+    let me = LeaseHolder { id: BrokerId(settings.broker_id), value };
+    let (lease, keeper) = lease::acquire(store.clone(), me).await?;
+    Ok((lease, Some(tokio::spawn(keeper.run(stop)))))
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -39,7 +39,8 @@ impl BrokerKey {
     }
 }
 
-/// Where a broker is, and that it lives: an observer counts it as gone once this value has not changed for a lease.
+/// Where a broker is, and that it lives: an observer counts it as gone once this value has not changed for
+/// [`lease_ms`](Self::lease_ms).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerValue {
     /// The host that clients connect to.
@@ -52,6 +53,8 @@ pub struct BrokerValue {
     pub incarnation: u128,
     /// Raised with each renewal of the lease.
     pub renewals: u64,
+    /// How long its lease is, in milliseconds.
+    pub lease_ms: u32,
 }
 
 impl BrokerValue {
@@ -64,6 +67,7 @@ impl BrokerValue {
             .opt_str(self.rack.as_deref())
             .u128(self.incarnation)
             .u64(self.renewals)
+            .u32(self.lease_ms)
             .finish()
     }
 
@@ -77,6 +81,7 @@ impl BrokerValue {
             rack: reader.opt_str("rack")?,
             incarnation: reader.u128()?,
             renewals: reader.u64()?,
+            lease_ms: reader.u32()?,
         };
         reader.finish()?;
         Ok(broker)

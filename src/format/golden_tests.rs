@@ -109,7 +109,8 @@ fn store_goldens() -> Vec<Golden> {
                 port: 9092,
                 rack: Some("r1".into()),
                 incarnation: 0xABCD,
-                renewals: 5
+                renewals: 5,
+                lease_ms: 10_000
             }
         ),
         golden!(GcHold, "a hold", GcHoldKey { id: ENTRY }, GcHoldValue { version: VERSION, renewals: 2 }),

@@ -213,6 +213,7 @@ of!(broker_value: BrokerValue {
     rack: option::of(text(16)),
     incarnation: any::<u128>(),
     renewals: any::<u64>(),
+    lease_ms: any::<u32>(),
 });
 of!(gc_hold_value: GcHoldValue { version: version(), renewals: any::<u64>() });
 of!(cluster_value: ClusterValue { id: uuid() });

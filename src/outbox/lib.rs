@@ -40,7 +40,7 @@ pub use cloudevents::{
 pub use entry::EntryIds;
 pub use error::{LoadError, PublishError};
 pub use event::{Event, EventLimits};
-pub use pending::{Pending, count_pending};
+pub use pending::{Pending, Waiting, count_pending, find_waiting};
 pub use publish::{PublishSettings, Published, Publisher};
 pub use sweep::{SweepError, sweep_gone_topics};
 pub use topic::{TopicDefaults, ensure_topic, load_topic};

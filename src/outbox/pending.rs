@@ -1,10 +1,11 @@
 //! How much waits in a partition, for metrics: counted up to a limit, so that it costs the same however much waits.
 
 use bytes::Bytes;
-use tidegate_format::{OutboxKey, PartitionId, TimerKey};
+use tidegate_format::{Kind, OutboxKey, PartitionId, TimerKey};
 use tidegate_store::{Direction, KeyRange, Txn};
 
 use crate::LoadError;
+use crate::sweep::partition_of_key;
 
 /// How many keys are read at a time.
 const PAGE_KEYS: usize = 1_000;
@@ -44,6 +45,42 @@ pub async fn count_pending(
         oldest_commit_ms: first_event.map(|key| key.version.unix_ms()),
         oldest_due_ms: first_timer.map(|key| key.due_ms),
     })
+}
+
+/// What a look from outside found in a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The partition.
+    pub id: PartitionId,
+    /// When its first timer entry is due, in milliseconds since the Unix epoch; none: it has outbox entries, which are due.
+    pub due_ms: Option<i64>,
+}
+
+/// Finds what waits in partitions, given in order: one seek for each that has rows at all, and none for all those between
+/// two of them. So partitions that nobody has used cost nothing, however many they are.
+///
+/// # Errors
+/// If keys cannot be loaded.
+pub async fn find_waiting(txn: &mut impl Txn, ids: &[PartitionId]) -> Result<Vec<Waiting>, LoadError> {
+    assert!(ids.is_sorted(), "partitions are looked at in the order of their keys");
+    let mut waiting = Vec::new();
+    let mut left = ids;
+    while let (Some(first), Some(last)) = (left.first(), left.last()) {
+        // A partition's outbox and timer are the last of its keys, and lie side by side.
+        let range = KeyRange::new(OutboxKey::range(*first).0, TimerKey::range(*last).1);
+        let found = txn.scan_keys(&range, 1, Direction::Forward).await?;
+        let Some(key) = found.first() else { break };
+        let id = partition_of_key(key)?;
+        if id == *first {
+            let is_timer = Kind::of_key(key) == Some(Kind::Timer);
+            let due_ms = if is_timer { Some(TimerKey::decode(key)?.due_ms) } else { None };
+            waiting.push(Waiting { id, due_ms });
+            left = &left[1..];
+        } else {
+            left = &left[left.partition_point(|other| *other < id)..];
+        }
+    }
+    Ok(waiting)
 }
 
 struct Counted {

@@ -3,7 +3,9 @@
 use tidegate_store::Store;
 
 use super::*;
-use crate::fixture::{NOW_MS, Owner, create_topic, due, event, memory_store, partition, publish};
+use crate::fixture::{
+    NOW_MS, Owner, commit, create_topic, due, event, faulty, memory_store, partition, publish,
+};
 
 async fn pending<S: Store>(store: &S, count_max: usize) -> Pending {
     let mut txn = store.begin().await.expect("a snapshot");
@@ -48,4 +50,40 @@ async fn counting_stops_at_the_limit_and_says_so() {
         let found = pending(&store, count_max).await;
         assert_eq!((found.outbox, found.capped), (outbox, capped), "up to {count_max}");
     }
+}
+
+fn value_row() -> Bytes {
+    tidegate_format::EventValue::default().encode()
+}
+
+#[tokio::test]
+async fn what_waits_is_found_in_each_partition_and_unused_ones_cost_nothing() {
+    let (store, _) = memory_store();
+    let store = faulty(store);
+    create_topic(&store, 10_000).await;
+    let used = [3, 4, 500, 9_998, 9_999].map(partition);
+    for id in used {
+        Owner::of(&store, id).await;
+    }
+    let (outbox, timer) = (partition(500), partition(9_999));
+    commit(&store, async |_, txn| {
+        txn.put_versioned(OutboxKey::prefix(outbox), OutboxKey::suffix(0), value_row());
+        // An entry that is due sooner or later makes no difference where others are due already.
+        for id in [outbox, timer] {
+            txn.put(
+                TimerKey { id, due_ms: NOW_MS + 7, entry: uuid::Uuid::from_u128(1) }.encode(),
+                value_row(),
+            );
+        }
+    })
+    .await;
+    let all: Vec<PartitionId> = (0..10_000).map(partition).collect();
+    // At most a look for each that is used, two where something lies, and one for the end.
+    let never = tidegate_store::ReadError::Damaged { place: "one look too many".to_owned() };
+    store.faults().fail_read(tidegate_store::faulty::On::nth(used.len() * 2 + 1), never);
+    let mut txn = store.begin().await.expect("a snapshot");
+    let found = find_waiting(&mut txn, &all).await.expect("readable");
+    let expected = [Waiting { id: outbox, due_ms: None }, Waiting { id: timer, due_ms: Some(NOW_MS + 7) }];
+    assert_eq!(found, expected);
+    assert_eq!(find_waiting(&mut txn, &[]).await.expect("readable"), []);
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use tidegate_format::{
-    FormatError, Kind, LogKey, OutboxKey, PartitionStateKey, ProducerKey, ScheduleKey, TimerKey, TopicId,
-    TopicKey, TopicValue, topic_range,
+    FormatError, Kind, LogKey, OutboxKey, PartitionId, PartitionStateKey, ProducerKey, ScheduleKey, TimerKey,
+    TopicId, TopicKey, TopicValue, topic_range,
 };
 use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
 use uuid::Uuid;
@@ -98,14 +98,18 @@ fn topic_of_schedule_key(key: &[u8]) -> Result<TopicId, FormatError> {
 }
 
 fn topic_of_partition_key(key: &[u8]) -> Result<TopicId, FormatError> {
-    let id = match Kind::of_key(key) {
+    Ok(partition_of_key(key)?.topic)
+}
+
+/// The partition of one of its keys, of whatever kind.
+pub(crate) fn partition_of_key(key: &[u8]) -> Result<PartitionId, FormatError> {
+    Ok(match Kind::of_key(key) {
         Some(Kind::PartitionState) => PartitionStateKey::decode(key)?.id,
         Some(Kind::Producer) => ProducerKey::decode(key)?.id,
         Some(Kind::Outbox) => OutboxKey::decode(key)?.id,
         Some(Kind::Timer) => TimerKey::decode(key)?.id,
         _ => LogKey::decode(key)?.id,
-    };
-    Ok(id.topic)
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use crate::{
-    CommitError, CommitToken, Committed, Direction, EmbeddedStore, KeyRange, MemoryStore, Outcome, ReadError,
-    ScanLimit, Store, TikvStore, Txn, Version,
+    CommitError, CommitToken, Committed, Direction, EmbeddedStore, FaultyStore, KeyRange, MemoryStore,
+    Outcome, ReadError, ScanLimit, Store, TikvStore, Txn, Version,
 };
 
 macro_rules! backends {
@@ -53,6 +53,10 @@ macro_rules! backends {
 
             fn order_lag_ms(&self) -> u64 {
                 match self { $(Self::$name(store) => store.order_lag_ms(),)* }
+            }
+
+            fn is_shared(&self) -> bool {
+                match self { $(Self::$name(store) => store.is_shared(),)* }
             }
         }
 
@@ -119,6 +123,8 @@ backends! {
     Embedded(EmbeddedStore),
     /// In memory: gone when its last handle is.
     Memory(MemoryStore),
+    /// The same, failing when a test says so.
+    Faulty(FaultyStore<MemoryStore>),
     /// In a namespace of a TiKV cluster.
     Tikv(TikvStore),
 }

@@ -45,13 +45,18 @@ pub trait Store: Clone + Send + Sync + 'static {
         0
     }
 
-    /// How far behind the newest snapshot a commit can still appear under its order version, in milliseconds: a reader
-    /// that goes on from where its last snapshot ended begins that much before it.
+    /// How far behind what a snapshot has seen an entry of [`put_versioned`](Txn::put_versioned) may still appear, in
+    /// milliseconds of its version: whoever reads such entries in order reads so far back again.
     ///
-    /// Nothing where order versions are the order of commits. A transaction that depends on another one has the higher
-    /// order version in any case.
+    /// 0 where versions are given in commit order; elsewhere the bound between a transaction's order version and the
+    /// moment from which every snapshot sees or waits for what it writes.
     fn order_lag_ms(&self) -> u64 {
         0
+    }
+
+    /// Whether processes other than this one can read and write it at the same time.
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 

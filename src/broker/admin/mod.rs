@@ -13,6 +13,7 @@ mod scrape;
 mod server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -29,6 +30,8 @@ use crate::Broker;
 
 /// What Prometheus calls its text format.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// How long readiness waits for the store.
+const READY_MAX: Duration = Duration::from_secs(2);
 const PATHS: &str = "/metrics, /healthz, /readyz, /v1/schedules/{topic}, /v1/schedules/{topic}/{schedule}";
 
 /// What the admin server's handlers can reach.
@@ -60,12 +63,17 @@ pub(crate) async fn serve(
 }
 
 impl Admin {
-    /// Whether the store answers and the broker is not stopping; if not, why.
+    /// Whether the store answers, the broker's lease lives and it is not stopping; if not, why.
     async fn readiness(&self) -> Result<(), String> {
         if self.broker.shutdown.is_cancelled() {
             return Err("stopping".to_owned());
         }
-        crate::cluster::check_readable(&self.broker.store).await.map_err(|error| error.to_string())
+        let read = tokio::time::timeout(READY_MAX, crate::cluster::check_readable(&self.broker.store)).await;
+        match read {
+            Ok(Ok(())) => self.broker.lease.trouble().map_or(Ok(()), Err),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("the store has not answered within {} ms", READY_MAX.as_millis())),
+        }
     }
 
     /// A line about a clock that cannot be believed. Requests are served as ever, so the broker is ready all the same.

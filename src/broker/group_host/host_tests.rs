@@ -252,6 +252,19 @@ async fn a_lost_answer_of_the_store_is_settled_before_anybody_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_of_a_dropped_topic_go_whatever_becomes_of_the_answer() {
+    for fault in [CommitFault::LostApplied, CommitFault::LostNotApplied, CommitFault::LostLate] {
+        let process = Process::start(&memory()).await;
+        process.stable_group().await;
+        assert_eq!(process.commit(by("a"), at(0, 42)).await.answer().await, Ok(Ok(())));
+        process.store.faults().fail_commit(offset_rows(), fault.clone());
+        process.hosts.forget_topic(partition(0).topic).await;
+        let _late = process.store.deliver_late().await;
+        assert_eq!(process.offsets().await, BTreeMap::new(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_earlier_coordinator_is_fenced() {
     let memory = memory();
     let first = Process::start(&memory).await;

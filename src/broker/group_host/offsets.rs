@@ -1,6 +1,7 @@
 //! Committed offsets as they lie in the store.
 
 use tidegate_format::{FormatError, OffsetKey, OffsetValue, PartitionId, TopicId};
+use tidegate_log::commit_settled;
 use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
 
 use super::PAGE;
@@ -73,9 +74,9 @@ pub(super) async fn forget_topic<S: Store>(store: &S, topic: TopicId) -> Result<
                 txn.delete(key);
             }
         }
-        match txn.commit().await {
-            Ok(_) => range.start = after,
-            // A group has just committed one of them: this page again.
+        match commit_settled(store, txn).await {
+            Ok(()) => range.start = after,
+            // A group has just committed one of them, or nothing was applied: this page again.
             Err(CommitError::Conflict) => continue,
             Err(error) => return Err(error.into()),
         }

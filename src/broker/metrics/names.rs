@@ -72,6 +72,7 @@ families! {
     Counter RELAY_RECORDS "tidegate_relay_records_total" [], "Records that were moved from outbox and timers into the logs";
     Counter RELAY_BYTES "tidegate_relay_bytes_total" [], "Bytes of the entries that were moved";
     Counter OUTBOX_LATE "tidegate_outbox_late_total" [], "Entries that only a sweep from the start found: there should be none";
+    Counter LEASE_RENEWALS_FAILED "tidegate_lease_renewals_failed_total" [], "Times that the store did not take a renewal of the lease of a namespace that several brokers can reach";
     Histogram SCHEDULE_LATENESS "tidegate_schedule_lateness_seconds" [], "How long after its due time each scheduled record was in its log";
 }
 

@@ -14,7 +14,7 @@ use tidegate_outbox::hold::Plan;
 use tidegate_protocol::batch::{
     BatchHeader, BatchOptions, Record, TimestampType, decode_records, encode_batch,
 };
-use tidegate_store::{Clock, FaultyStore, MemoryStore, Store, Txn};
+use tidegate_store::{Clock, FaultyStore, MemoryStore, Store, Txn, Version};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -180,6 +180,14 @@ impl Broker {
         for (n, value) in (0..).zip(values) {
             txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(n), event(value).encode());
         }
+        txn.commit().await.expect("a store that works");
+    }
+
+    /// As [`publish`](Self::publish), with an order version of `version_ms`, as a commit that takes a while leaves it.
+    pub(super) async fn publish_behind(&self, id: PartitionId, version_ms: i64, value: &str) {
+        let mut txn = self.memory.begin().await.expect("a store that works");
+        let version = OrderVersion(Version::first_of_ms(version_ms).0);
+        txn.put(OutboxKey { id, version, n: 0 }.encode(), event(value).encode());
         txn.commit().await.expect("a store that works");
     }
 

@@ -49,8 +49,8 @@ impl HostLimits {
         }
     }
 
-    /// How entries become batches on a topic.
-    pub(super) fn relay(&self, topic: &TopicConfig) -> RelaySettings {
+    /// How entries become batches on a topic, in a store of this [`Store::order_lag_ms`](tidegate_store::Store::order_lag_ms).
+    pub(super) fn relay(&self, topic: &TopicConfig, order_lag_ms: u64) -> RelaySettings {
         RelaySettings {
             limits: RelayLimits {
                 records_max: self.relay_records_max,
@@ -63,8 +63,7 @@ impl HostLimits {
                 topics::TimestampType::CreateTime => TimestampType::CreateTime,
                 topics::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
             },
-            // One process gives versions in the order of commits.
-            overlap_ms: 0,
+            overlap_ms: i64::try_from(order_lag_ms).unwrap_or(i64::MAX),
         }
     }
 }

@@ -25,7 +25,8 @@ impl<S: Store> Host<S> {
             self.relay.sweep();
         }
         let began = Instant::now();
-        let (store, settings) = (&self.shared.store, self.shared.limits.relay(&topic));
+        let store = &self.shared.store;
+        let settings = self.shared.limits.relay(&topic, store.order_lag_ms());
         match self.relay.turn(store, &self.ownership, store.now_ms(), &settings).await {
             Ok(turn) => {
                 self.pace.turned(turn.records, turn.more, turn.next_due_ms, Instant::now());

@@ -54,6 +54,30 @@ async fn events_that_nobody_told_of_are_found_by_a_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_that_commits_behind_what_the_relay_saw_is_moved_by_its_next_turn() {
+    for is_told in [true, false] {
+        let broker = Broker::new(1).await;
+        broker.store.faults().set_order_lag_ms(5_000);
+        broker.produce(partition(0), batch("loads the partition")).await.expect("a store that works");
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        let version_ms = broker.store.now_ms();
+        tokio::time::sleep(Duration::from_millis(4_900)).await;
+        broker.publish(partition(0), &["seen first"]).await;
+        broker.hosts.committed(&[partition(0)]);
+        assert!(wait_for_records(&broker, 2).await < Duration::from_millis(5));
+        broker.publish_behind(partition(0), version_ms, "behind it").await;
+        if is_told {
+            broker.hosts.committed(&[partition(0)]);
+        }
+        let took = wait_for_records(&broker, 3).await;
+        // A look behind all that was seen comes about once an hour.
+        let most = if is_told { Duration::from_millis(5) } else { Duration::from_secs(4) };
+        assert!(took < most, "{took:?}");
+        assert_eq!(broker.values(partition(0)).await[1..], ["seen first", "behind it"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_scheduled_event_enters_the_log_in_the_millisecond_in_which_it_is_due() {
     for (idle_ms, due_in_ms) in [(300_000, 45_678), (1_000, 45_678), (1_000, 3_600_123)] {
         let settings = Settings { partition_idle_ms: idle_ms, ..Settings::default() };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tidegate_format::PartitionId;
-use tidegate_outbox::count_pending;
+use tidegate_outbox::find_waiting;
 use tidegate_store::Store;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +17,8 @@ use super::{PartitionError, Shared};
 
 /// Partitions that are looked at between two looks at the clock and the hints.
 const SLICE: usize = 64;
+/// How long to wait after a look that failed.
+const LOOK_RETRY: Duration = Duration::from_secs(1);
 
 /// Partitions without a task that may have entries: each at most once, however often it was told.
 #[derive(Default)]
@@ -69,14 +71,19 @@ impl<S: Store> Waker<S> {
         loop {
             let now = Instant::now();
             if self.sweep.is_empty() && self.next_sweep <= now {
-                self.sweep = self.shared.topics.partitions().into();
+                let mut partitions = self.shared.topics.partitions();
+                partitions.sort_unstable();
+                self.sweep = partitions.into();
                 self.next_sweep = now + self.shared.limits.sweep_max;
             }
             let mut slice = self.shared.hints.take();
             slice.extend(self.sweep.drain(..self.sweep.len().min(SLICE)));
             let worked = !slice.is_empty();
-            if let Err(error) = self.look_at(slice).await {
-                warn!(%error, "partitions are looked at for due entries again in the next sweep");
+            if let Err(error) = self.look_at(&slice).await {
+                warn!(%error, partitions = slice.len(), "partitions are looked at for due entries again");
+                // The store is away: what was told of them is not lost.
+                slice.iter().for_each(|id| self.shared.hints.add(*id));
+                tokio::time::sleep(LOOK_RETRY).await;
             }
             let now_ms = self.shared.store.now_ms();
             while let Some(id) = self.due.take_due(now_ms) {
@@ -102,22 +109,22 @@ impl<S: Store> Waker<S> {
     }
 
     /// Finds out what waits in partitions that have no task.
-    async fn look_at(&mut self, partitions: Vec<PartitionId>) -> Result<(), PartitionError> {
-        if partitions.is_empty() {
+    async fn look_at(&mut self, partitions: &[PartitionId]) -> Result<(), PartitionError> {
+        let (running, mut idle): (Vec<_>, Vec<_>) = partitions.iter().partition(|id| self.is_running(**id));
+        idle.sort_unstable();
+        idle.dedup();
+        running.into_iter().for_each(|id| self.due.set(id, None));
+        if idle.is_empty() {
             return Ok(());
         }
         let mut txn = self.shared.store.begin().await?;
-        for id in partitions {
-            if self.is_running(id) {
-                self.due.set(id, None);
-                continue;
-            }
-            let pending = count_pending(&mut txn, id, 1).await;
-            let pending = pending.map_err(|error| PartitionError::Storage { reason: error.to_string() })?;
-            if pending.outbox > 0 {
-                self.wake(id);
-            } else {
-                self.due.set(id, pending.oldest_due_ms);
+        let waiting = find_waiting(&mut txn, &idle).await;
+        let waiting = waiting.map_err(|error| PartitionError::Storage { reason: error.to_string() })?;
+        idle.into_iter().for_each(|id| self.due.set(id, None));
+        for found in waiting {
+            match found.due_ms {
+                Some(due_ms) => self.due.set(found.id, Some(due_ms)),
+                None => self.wake(found.id),
             }
         }
         Ok(())

@@ -73,6 +73,8 @@ settings! {
         "Directory of the embedded store; made if it is missing";
     "broker.id" broker_id: i32 [0..=i32::MAX] = "1",
         "This broker's id";
+    "broker.lease.ms" broker_lease_ms: u32 [500..=600_000] = "10000",
+        "On a store that several brokers can reach: how long one that is silent keeps it to itself, in milliseconds";
 
     "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "16777216",
         "Bytes of recent writes kept in memory before they are moved into the tree; twice that while they are moved";

@@ -35,7 +35,7 @@ macro_rules! number {
     )*};
 }
 
-number!(i32, i64, u64, usize);
+number!(i32, i64, u32, u64, usize);
 
 impl SettingValue for bool {
     type Bounds = ();

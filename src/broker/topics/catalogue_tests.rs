@@ -9,7 +9,8 @@ use tidegate_format::{
     ScheduleKey, TopicId, TopicKey,
 };
 use tidegate_outbox::{TopicDefaults, Wakeup, ensure_topic};
-use tidegate_store::{Direction, KeyRange, ManualClock, MemoryStore, ScanLimit, Store, Txn};
+use tidegate_store::faulty::{CommitFault, On};
+use tidegate_store::{Direction, FaultyStore, KeyRange, ManualClock, MemoryStore, ScanLimit, Store, Txn};
 use uuid::Uuid;
 
 use super::*;
@@ -69,6 +70,39 @@ async fn a_topic_is_created_once_and_found_by_name_and_id() {
     let odd = catalogue.create("odd", 1, configs(&[("retention.mss", "1")]), false).await;
     assert!(matches!(odd, Err(TopicError::InvalidConfig { .. })));
     assert_eq!(names(&catalogue.all().await), ["flights"]);
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_is_lost_is_made_once() {
+    for fault in [CommitFault::LostApplied, CommitFault::LostNotApplied, CommitFault::LostLate] {
+        let mut nonces = 0;
+        let faulty =
+            FaultyStore::new(MemoryStore::new(Arc::new(ManualClock::at(1_700_000_000_000))), move || {
+                nonces += 1;
+                nonces
+            });
+        let store: BrokerStore = faulty.clone().into();
+        let catalogue = catalogue(&store).await;
+        let lose_next = || faulty.faults().fail_commit(On::next(), fault.clone());
+        lose_next();
+        let made = create(&catalogue, "flights", 3).await.expect("settled");
+        lose_next();
+        let grown = catalogue.set_partitions("flights", 4, false).await.expect("settled");
+        assert_eq!((grown.id, grown.partitions), (made.id, 4), "{fault:?}");
+        while faulty.deliver_late().await.is_some() {}
+        assert_eq!(catalogue.find("flights").await, Ok(Some(grown.clone())));
+        assert_eq!(keys(&store, TopicKey::all()).await, 1, "{fault:?}");
+
+        lose_next();
+        catalogue.drop_topic("flights").await.expect("settled");
+        let (start, end) = DroppedTopicKey::all();
+        let mark = KeyRange::new(start, end);
+        faulty.faults().fail_commit(On::next().touching(mark), fault.clone());
+        catalogue.remove_data(made.id, 4).await.expect("settled");
+        while faulty.deliver_late().await.is_some() {}
+        assert_eq!(keys(&store, TopicKey::all()).await, 0, "{fault:?}");
+        assert_eq!(keys(&store, DroppedTopicKey::all()).await, 0, "{fault:?}");
+    }
 }
 
 #[tokio::test]

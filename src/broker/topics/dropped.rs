@@ -3,6 +3,7 @@
 use tidegate_format::{
     DroppedTopicKey, DroppedTopicValue, PartitionId, PartitionIndex, ScheduleKey, TopicId, topic_range,
 };
+use tidegate_log::commit_settled;
 use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, Txn};
 
 use super::catalogue::LOAD_PAGE;
@@ -17,15 +18,22 @@ impl Catalogue {
             dropped.map_err(|error| TopicError::Store { reason: error.to_string() })?;
         }
         let failed = |error: CommitError| TopicError::Store { reason: error.to_string() };
+        let mark = DroppedTopicKey { id }.encode();
         for (start, end) in [topic_range(id), ScheduleKey::range(id)] {
             self.store.delete_range(KeyRange::new(start, end)).await.map_err(failed)?;
         }
-        let mut txn = self.store.begin().await?;
-        txn.delete(DroppedTopicKey { id }.encode());
-        match txn.commit().await {
-            // A conflict: another, who finished the same drop, has removed the mark.
-            Ok(_) | Err(CommitError::Conflict) => Ok(()),
-            Err(error) => Err(failed(error)),
+        loop {
+            let mut txn = self.store.begin().await?;
+            if txn.get(&mark).await?.is_none() {
+                return Ok(());
+            }
+            txn.delete(mark.clone());
+            match commit_settled(&self.store, txn).await {
+                Ok(()) => return Ok(()),
+                // Another, who finished the same drop, has removed the mark; or it is still there.
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
     }
 

@@ -89,6 +89,29 @@ async fn an_entry_behind_the_watermark_is_found_by_the_overlap_or_else_by_a_swee
 }
 
 #[tokio::test]
+async fn with_an_overlap_a_turn_reads_so_far_back_and_no_further_however_much_was_moved() {
+    let (store, clock) = memory_store();
+    let store = faulty(store);
+    create_topic(&store, 1).await;
+    let mut owner = Owner::of(&store, partition(0)).await;
+    let overlapping = RelaySettings { overlap_ms: 5_000, ..RelaySettings::default() };
+    let id = partition(0);
+    for _ in 0..50 {
+        publish(&store, event("k", "moved")).await.expect("published");
+        clock.advance(1_000);
+        let from = owner.relay.progress.watermark.map(|watermark| earlier(watermark, 5_000));
+        if let Some(version) = from {
+            let first = OutboxKey { id, version, n: 0 }.encode();
+            let never = ReadError::Damaged { place: "behind".to_owned() };
+            let behind = KeyRange::new(OutboxKey::range(id).0, first);
+            store.faults().fail_read(On::next().touching(behind), never);
+        }
+        let turn = owner.turn_with(&store, &overlapping).await;
+        assert_eq!((turn.records, turn.late, turn.more), (1, 0, false));
+    }
+}
+
+#[tokio::test]
 async fn a_sweep_goes_on_until_all_was_seen() {
     let (store, clock) = memory_store();
     create_topic(&store, 1).await;

@@ -135,7 +135,11 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     fn order_lag_ms(&self) -> u64 {
-        self.inner.order_lag_ms()
+        self.shared.faults.order_lag_ms().unwrap_or_else(|| self.inner.order_lag_ms())
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.faults.is_shared() || self.inner.is_shared()
     }
 }
 

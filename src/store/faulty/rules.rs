@@ -59,6 +59,8 @@ pub struct Faults(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     away: bool,
+    order_lag_ms: Option<u64>,
+    is_shared: bool,
     begins: Rules<ReadError>,
     reads: Rules<ReadError>,
     commits: Rules<CommitFault>,
@@ -101,6 +103,26 @@ impl Faults {
     /// Ends [`go_away`](Self::go_away).
     pub fn come_back(&self) {
         self.state().away = false;
+    }
+
+    /// Makes the store say that entries may appear so far behind what was seen, as one does whose commits take a while
+    /// after they have their version ([`Store::order_lag_ms`](crate::Store::order_lag_ms)).
+    pub fn set_order_lag_ms(&self, lag_ms: u64) {
+        self.state().order_lag_ms = Some(lag_ms);
+    }
+
+    /// Makes the store say that other processes can reach it, as those of a test that have their own handles on it can
+    /// ([`Store::is_shared`](crate::Store::is_shared)).
+    pub fn share(&self) {
+        self.state().is_shared = true;
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.state().is_shared
+    }
+
+    pub(super) fn order_lag_ms(&self) -> Option<u64> {
+        self.state().order_lag_ms
     }
 
     pub(super) async fn pass(&self, point: Point, touched: &Touched) {

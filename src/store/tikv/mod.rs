@@ -242,6 +242,10 @@ impl Store for TikvStore {
     fn order_lag_ms(&self) -> u64 {
         self.handle.shared.options.commit_max_ms
     }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 fn not_applied(error: ReadError) -> CommitError {
