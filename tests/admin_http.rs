@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
-use crate::deadline::HANG_AFTER;
+use crate::deadline::{Deadline, HANG_AFTER};
+
+/// Between two looks at the readiness of a broker.
+const READINESS_POLL: Duration = Duration::from_millis(20);
 
 /// The status code and body of a GET.
 ///
@@ -37,4 +42,20 @@ pub fn metrics(address: &str) -> BTreeMap<String, f64> {
         (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("not a number: {line}")))
     });
     samples.collect()
+}
+
+/// Waits until `/readyz` answers with this status, and gives what it says.
+///
+/// # Panics
+/// When it never does.
+pub fn wait_for_readiness(address: &str, status: u16) -> String {
+    let deadline = Deadline::start();
+    loop {
+        let (found, said) = get(address, "/readyz");
+        if found == status {
+            return said;
+        }
+        deadline.check(&format!("readiness is {status}; it is {found}: {said}"));
+        thread::sleep(READINESS_POLL);
+    }
 }

@@ -28,6 +28,7 @@ pub struct Broker {
     directory: TempDir,
     process: Option<Child>,
     bootstrap: String,
+    first_line: String,
     admin: Option<String>,
     arguments: Vec<String>,
     starts: u32,
@@ -57,6 +58,7 @@ impl Broker {
             directory,
             process: None,
             bootstrap: String::new(),
+            first_line: String::new(),
             admin: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             starts: 0,
@@ -96,6 +98,12 @@ impl Broker {
     #[must_use]
     pub fn admin(&self) -> &str {
         self.admin.as_deref().expect("this broker's admin port is known only if the test started it")
+    }
+
+    /// What it said on standard output when it began to serve.
+    #[must_use]
+    pub fn first_line(&self) -> &str {
+        &self.first_line
     }
 
     /// The data directory.
@@ -243,6 +251,7 @@ impl Broker {
         self.process = Some(process);
         self.bootstrap = address_after(&line, " Kafka on ");
         self.admin = Some(address_after(&line, " admin on http://"));
+        self.first_line = line;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod admin_http;
 pub mod broker;
+pub mod certificates;
 pub mod deadline;
 pub mod exposition;
 pub mod ledger;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificate;
 use crate::tcp_proxy::TcpProxy;
 use crate::tikv_process::TikvProcess;
 
@@ -34,6 +35,7 @@ pub struct OwnCluster {
     pd_address: SocketAddr,
     pd_peer_address: SocketAddr,
     region_mb: u32,
+    tls: Option<Certificate>,
     directory: TempDir,
 }
 
@@ -99,6 +101,10 @@ impl OwnCluster {
     }
 
     fn without_a_store(region_mb: u32) -> Self {
+        Self::with_placement_driver(region_mb, None)
+    }
+
+    fn with_placement_driver(region_mb: u32, tls: Option<Certificate>) -> Self {
         let store_address = free_address();
         let mut cluster = Self {
             store: None,
@@ -108,6 +114,7 @@ impl OwnCluster {
             pd_address: store_address,
             pd_peer_address: store_address,
             region_mb,
+            tls,
             directory: tempfile::Builder::new()
                 .prefix("tidegate-test-")
                 .tempdir()
@@ -121,6 +128,15 @@ impl OwnCluster {
             }
         }
         panic!("the Placement Driver does not start:\n{}", cluster.said("pd"));
+    }
+
+    /// As [`placement_driver_only`](Self::placement_driver_only), which speaks TLS alone, to clients of its authority.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn placement_driver_with_tls(certificate: &Certificate) -> Self {
+        Self::with_placement_driver(64, Some(certificate.clone()))
     }
 
     /// For `--store`: one namespace of this cluster.
@@ -217,14 +233,20 @@ impl OwnCluster {
     }
 
     fn spawn_pd(&self) -> Option<TikvProcess> {
-        let arguments = [
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut arguments = vec![
             "--name=pd1".to_owned(),
             format!("--data-dir={}", self.path("pd").display()),
-            format!("--client-urls=http://{}", self.pd_address),
-            format!("--peer-urls=http://{}", self.pd_peer_address),
+            format!("--client-urls={scheme}://{}", self.pd_address),
+            format!("--peer-urls={scheme}://{}", self.pd_peer_address),
             format!("--log-file={}", self.path("pd.log").display()),
             "--log-level=warn".to_owned(),
         ];
+        if let Some(tls) = &self.tls {
+            arguments.push(format!("--cacert={}", tls.authority.display()));
+            arguments.push(format!("--cert={}", tls.certificate.display()));
+            arguments.push(format!("--key={}", tls.key.display()));
+        }
         TikvProcess::start("pd", &arguments, &self.path("pd.stderr"))
     }
 

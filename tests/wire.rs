@@ -306,6 +306,15 @@ pub fn produce(connection: &mut Connection, topic: &str, batch: &[u8]) -> Option
     Some((reader.int16(), reader.int64()))
 }
 
+/// Sends a Produce request (v3) without waiting for its answer.
+///
+/// # Panics
+/// When the broker has closed the connection.
+pub fn send_produce(connection: &mut Connection, topic: &str, batch: &[u8]) {
+    let request = request(api::PRODUCE, 3, 1, &produce_body(topic, 0, -1, batch));
+    connection.send(&request).expect("the connection is open");
+}
+
 /// The body of a Fetch request (v4) of one partition.
 #[must_use]
 pub fn fetch_body(topic: &str, partition: i32, offset: i64, max_wait_ms: i32) -> Vec<u8> {

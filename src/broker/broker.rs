@@ -51,8 +51,11 @@ impl Broker {
         Ok(topic)
     }
 
-    /// The space on the volume of the embedded store; None if it cannot be told.
+    /// The space on the volume of the embedded store; None if it cannot be told, or the data is elsewhere.
     pub(crate) fn disk_space(&self) -> Option<DiskSpace> {
+        if let BrokerStore::Tikv(_) = self.store {
+            return None;
+        }
         let stat = rustix::fs::statvfs(&self.settings.data_dir).ok()?;
         Some(DiskSpace {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),

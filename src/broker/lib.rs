@@ -10,6 +10,7 @@ mod broker;
 mod cluster;
 mod dispatch;
 mod embedded;
+mod garbage;
 mod group_host;
 mod handler;
 mod lease;
@@ -18,6 +19,7 @@ mod net;
 mod partition_host;
 mod running;
 pub mod settings;
+mod tikv;
 mod topics;
 
 pub use advertised::{Advertised, AdvertisedError};
@@ -25,6 +27,7 @@ pub(crate) use broker::Broker;
 pub use embedded::embedded_options;
 pub use lease::{LeaseError, LeaseHolder};
 pub use running::{RunningBroker, StartError};
+pub use tikv::tikv_options;
 
 /// The store that a broker runs on, chosen at run time.
 pub type BrokerStore = tidegate_store::AnyStore;

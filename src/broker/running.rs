@@ -20,7 +20,7 @@ use crate::lease::{self, Lease, LeaseError, LeaseHolder};
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
 use crate::topics::{Catalogue, FollowingWakeup, TopicError};
-use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, metrics, net};
+use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, garbage, metrics, net};
 
 /// How long the admin port may take for the answers that it has begun.
 const ADMIN_STOP_MAX: Duration = Duration::from_secs(1);
@@ -117,6 +117,10 @@ impl RunningBroker {
         let wakeup = Arc::new(wakeup);
         let (follower, shutdown) = (wakeup.clone(), broker.shutdown.clone());
         tasks.spawn(async move { shutdown.run_until_cancelled(follower.run()).await });
+        if let BrokerStore::Tikv(store) = &broker.store {
+            let (lease, stop) = (broker.lease.clone(), broker.shutdown.clone());
+            tasks.spawn(garbage::run(store.clone(), lease, broker.settings.clone(), stop));
+        }
         tasks.close();
         let admin_stop = CancellationToken::new();
         let admin_task =

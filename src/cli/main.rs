@@ -13,6 +13,7 @@ mod output;
 mod schedule;
 mod serve;
 mod settings_flags;
+mod store;
 mod topic;
 
 use std::process::ExitCode;

@@ -1,28 +1,26 @@
 //! `tidegate serve`: a broker until SIGTERM or SIGINT.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use anyhow::Context;
 use clap::{ArgMatches, Command};
+use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
-use tidegate_broker::{BrokerStore, RunningBroker, embedded_options};
-use tidegate_store::{EmbeddedStore, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::{logging, open_files, settings_flags};
+use crate::{logging, open_files, settings_flags, store};
 
 const LONG_ABOUT: &str = "\
 Serves Kafka clients until SIGTERM or SIGINT, then answers what it has read and stops.
 
-The first line on standard output says that it serves, and where. Logs go to standard error. Every setting can be given \
+Everything is kept in the store: embedded in one directory of this machine, or a TiKV cluster (--store). The first \
+line on standard output says that it serves, where, and where the data is. Logs go to standard error. Every setting can be given \
 in a file (--config), as an environment variable (TIDEGATE_NUM_PARTITIONS=3) or as a flag (--num-partitions 3); flags \
 beat the environment, which beats the file. `-h` shows the common ones, `--help` all of them.";
 
 pub(crate) fn command() -> Command {
     Command::new("serve")
-        .about("Serves Kafka clients on an embedded store")
+        .about("Serves Kafka clients on an embedded store or on TiKV")
         .long_about(LONG_ABOUT)
         .args(settings_flags::arguments())
 }
@@ -34,29 +32,28 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     open_files::raise_limit();
-    let store = open_store(&settings).await?;
-    let broker = RunningBroker::start(settings.clone(), BrokerStore::from(store.clone())).await?;
+    let store = store::open(&settings).await?;
+    let started = tokio::select! {
+        started = RunningBroker::start(settings.clone(), store.clone()) => Some(started?),
+        // It may wait for the lease of a broker that is gone.
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let Some(broker) = started else { return Ok(()) };
     announce(&broker, &settings)?;
     let failed = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
-        reason = store.closed() => Some(reason),
+        reason = store::closed(&store) => Some(format!("the store has closed: {reason}")),
+        reason = broker.failed() => Some(reason),
     };
     info!("stopping");
     broker.stop().await;
-    store.shutdown().await;
+    store::shutdown(&store).await;
     match failed {
         None => Ok(()),
-        Some(reason) => anyhow::bail!("the store has closed: {reason}"),
+        Some(reason) => anyhow::bail!(reason),
     }
-}
-
-/// Opens the embedded store of the settings' directory.
-pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<EmbeddedStore> {
-    let options = embedded_options(settings, Arc::new(SystemClock));
-    let directory = settings.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, options)).await?;
-    opened.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()))
 }
 
 fn announce(broker: &RunningBroker, settings: &Settings) -> anyhow::Result<()> {
@@ -66,7 +63,7 @@ fn announce(broker: &RunningBroker, settings: &Settings) -> anyhow::Result<()> {
         "tidegate serves Kafka on {}, admin on http://{}, data in {}",
         broker.listen(),
         broker.admin(),
-        settings.data_dir.display()
+        settings.place()
     )?;
     out.flush()?;
     Ok(())

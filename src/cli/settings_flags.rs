@@ -9,7 +9,7 @@ use tidegate_broker::settings::{SETTINGS, Settings, settings_in_file};
 
 /// Settings of which people think first: `--help` shows these; `--help-all`-style output is in the long help.
 const COMMON: &[&str] =
-    &["listen", "advertised", "admin", "insecure", "data.dir", "log.filter", "log.format"];
+    &["listen", "advertised", "admin", "insecure", "store", "data.dir", "log.filter", "log.format"];
 
 /// The flags: `--config`, and one for each setting.
 pub(crate) fn arguments() -> Vec<Arg> {
@@ -52,7 +52,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
 fn heading(name: &str) -> &'static str {
     match name.split('.').next().unwrap_or(name) {
         "listen" | "advertised" | "admin" | "insecure" | "data" | "broker" => "Where it serves",
-        "store" | "transaction" => "Store",
+        "store" | "tikv" | "transaction" | "commit" | "gc" | "clock" => "Store",
         "socket" | "queued" | "max" | "connections" | "shutdown" => "Connections",
         "auto" | "num" | "topic" | "tidegate" => "Topics",
         "group" | "offset" | "offsets" => "Consumer groups",

@@ -1,60 +1,8 @@
-//! `kill -9` under load, again and again: an idempotent producer and a committing group go on as if nothing had
-//! happened. `TIDEGATE_KILL_ROUNDS` sets the number of rounds (default 20).
+//! The kill loop on the embedded store.
 
-use std::time::Instant;
+use tidegate_tests::store_under_test::StoreUnderTest;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
-use tidegate_tests::admin::{committed_offsets, create_topic};
-use tidegate_tests::broker::Broker;
-use tidegate_tests::ledger::Ledger;
-use tidegate_tests::log_reader::read_log;
-use tidegate_tests::member::Member;
-use tidegate_tests::producer::LedgerProducer;
-use tidegate_tests::shared_ledger::SharedLedger;
+const STORE: StoreUnderTest = StoreUnderTest::Embedded;
 
-const TOPIC: &str = "orders";
-const GROUP: &str = "shipping";
-const PARTITIONS: i32 = 4;
-
-fn rounds() -> u32 {
-    std::env::var("TIDEGATE_KILL_ROUNDS")
-        .map_or(20, |rounds| rounds.parse().expect("TIDEGATE_KILL_ROUNDS is a number"))
-}
-
-#[test]
-fn nothing_is_lost_or_repeated_over_rounds_of_kill_under_load() {
-    let mut broker = Broker::start();
-    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
-    let bootstrap = broker.bootstrap().to_owned();
-    let ledger = SharedLedger::new(PARTITIONS);
-    let mut producer = LedgerProducer::new(&bootstrap, TOPIC, "lz4", 100, &ledger);
-    let members = ["one", "two"].map(|name| Member::join(&bootstrap, GROUP, TOPIC, name, &[], &ledger));
-    // The same moments in every run, as far as counting records can make them the same.
-    let mut moments = StdRng::seed_from_u64(20);
-    let began = Instant::now();
-
-    for round in 1..=rounds() {
-        // Killed somewhere in the middle of 2,000 records that are on their way, while commits are on theirs.
-        let before = ledger.read(Ledger::acknowledged);
-        let committed = ledger.read(Ledger::committed);
-        producer.send(2_000);
-        let moment = moments.random_range(1..2_000);
-        ledger.wait_until(&format!("round {round}: {moment} more are acknowledged"), |ledger| {
-            ledger.acknowledged() >= before + moment && ledger.committed() > committed
-        });
-        broker.kill();
-        broker.restart();
-    }
-
-    producer.flush();
-    let sent = producer.sent();
-    ledger.wait_until("all are committed", |ledger| ledger.committed() == sent);
-    assert_eq!(
-        ledger.read(Ledger::committed_offsets),
-        committed_offsets(&bootstrap, GROUP, TOPIC, PARTITIONS)
-    );
-    members.into_iter().for_each(Member::leave);
-    ledger.audit(&read_log(&bootstrap, TOPIC, PARTITIONS), producer.produced());
-    println!("{} kills under load, {sent} records, {:.1} s", rounds(), began.elapsed().as_secs_f64());
-}
+#[path = "cases/kill_loop.rs"]
+mod cases;

@@ -10,7 +10,7 @@ use tidegate_format::{
     EventValue, Offset, OffsetKey, OffsetValue, PartitionId, ScheduleKey, ScheduleValue, TimerKey, TopicId,
 };
 use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
-use tidegate_store::{Clock, EmbeddedStore, ManualClock, MemoryStore, Store, SystemClock, Txn};
+use tidegate_store::{Clock, EmbeddedStore, FaultyStore, ManualClock, MemoryStore, Store, SystemClock, Txn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -368,4 +368,56 @@ async fn what_is_no_request_or_too_long_a_one_ends_only_its_connection() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
     assert_eq!(get(&broker, "/readyz").await.0, 200);
+}
+
+/// One more handle on a store that several brokers can reach.
+fn shared(memory: &MemoryStore, first_nonce: u128) -> FaultyStore<MemoryStore> {
+    let mut nonce = first_nonce;
+    let store = FaultyStore::new(memory.clone(), move || {
+        nonce += 1;
+        nonce
+    });
+    store.faults().share();
+    store
+}
+
+#[tokio::test]
+async fn a_broker_whose_lease_has_lapsed_says_so_and_answers_nothing_until_it_lives_again() {
+    let memory = MemoryStore::new(Arc::new(SystemClock));
+    let store = shared(&memory, 0);
+    let settings = Settings { broker_lease_ms: 500, ..settings() };
+    let broker = RunningBroker::start(settings.clone(), store.clone().into()).await.expect("the first");
+    let second = RunningBroker::start(settings.clone(), shared(&memory, 1 << 64).into()).await;
+    let refused = second.err().expect("the first lives").to_string();
+    assert!(refused.contains("broker 1") && refused.contains("lease of 500 ms"), "{refused}");
+
+    store.faults().go_away();
+    let said = loop {
+        let (status, said) = get(&broker, "/readyz").await;
+        if said.contains("lease has lapsed") {
+            assert_eq!(status, 503);
+            break said;
+        }
+    };
+    assert!(said.contains("the store away"), "{said}");
+    let address = broker.listen();
+    let asked = tokio::spawn(async move {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        // ApiVersions, version 0, of a client without a name.
+        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 255, 255]).await.expect("it reads");
+        let mut head = [0; 8];
+        stream.read_exact(&mut head).await.expect("it answers");
+        head
+    });
+    for _ in 0..10 {
+        assert_eq!(get(&broker, "/readyz").await.0, 503);
+        assert!(!asked.is_finished(), "only the holder of the lease answers");
+    }
+    store.faults().come_back();
+    assert_eq!(asked.await.expect("no panic")[4..], [0, 0, 0, 7]);
+    assert_eq!(get(&broker, "/readyz").await.0, 200);
+    broker.stop().await;
+    // It has given the lease back.
+    let next = RunningBroker::start(settings, shared(&memory, 1 << 65).into()).await.expect("nobody has it");
+    next.stop().await;
 }

@@ -68,9 +68,12 @@ impl Admin {
         if self.broker.shutdown.is_cancelled() {
             return Err("stopping".to_owned());
         }
+        if let Some(trouble) = self.broker.lease.trouble() {
+            return Err(trouble);
+        }
         let read = tokio::time::timeout(READY_MAX, crate::cluster::check_readable(&self.broker.store)).await;
         match read {
-            Ok(Ok(())) => self.broker.lease.trouble().map_or(Ok(()), Err),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("the store has not answered within {} ms", READY_MAX.as_millis())),
         }

@@ -5,11 +5,11 @@
 //! [`COUNT_AGAIN_AFTER`] seconds later; when the first entry of a partition is due, and whether there is one, is read
 //! each time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use tidegate_format::PartitionId;
-use tidegate_outbox::{Pending, count_pending};
+use tidegate_outbox::{Pending, count_pending, find_waiting};
 use tidegate_store::Txn;
 
 use super::lag::FiguresError;
@@ -33,15 +33,23 @@ impl PendingCounts {
         txn: &mut impl Txn,
         ids: &[PartitionId],
     ) -> Result<Vec<Pending>, FiguresError> {
+        // Most have nothing: that is found out for all of them together.
+        let mut in_order = ids.to_vec();
+        in_order.sort_unstable();
+        let waiting = find_waiting(txn, &in_order).await?;
+        let waiting: HashSet<PartitionId> = waiting.into_iter().map(|found| found.id).collect();
         if self.next_count.is_none_or(|next| next <= Instant::now()) {
             let began = Instant::now();
-            self.count(txn, ids, COUNT_MAX).await?;
+            self.count(txn, ids, &waiting, COUNT_MAX).await?;
             self.next_count = Some(Instant::now() + began.elapsed().saturating_mul(COUNT_AGAIN_AFTER));
             return Ok(ids.iter().map(|id| self.counted[id]).collect());
         }
         let mut loaded = Vec::with_capacity(ids.len());
         for id in ids {
-            let first = count_pending(txn, *id, 1).await?;
+            let first = match waiting.contains(id) {
+                true => count_pending(txn, *id, 1).await?,
+                false => Pending::default(),
+            };
             loaded.push(match self.counted.get(id) {
                 Some(counted) => refresh(counted, first),
                 None => first,
@@ -54,12 +62,16 @@ impl PendingCounts {
         &mut self,
         txn: &mut impl Txn,
         ids: &[PartitionId],
+        waiting: &HashSet<PartitionId>,
         mut room: usize,
     ) -> Result<(), FiguresError> {
         self.counted.clear();
         for id in ids {
             // With the room used up, it is still said whether there is any.
-            let pending = count_pending(txn, *id, room.max(1)).await?;
+            let pending = match waiting.contains(id) {
+                true => count_pending(txn, *id, room.max(1)).await?,
+                false => Pending::default(),
+            };
             room = room.saturating_sub(pending.outbox + pending.timer);
             self.counted.insert(*id, pending);
         }

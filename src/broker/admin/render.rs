@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use tidegate_format::PartitionState;
 use tidegate_group::state_name;
 use tidegate_outbox::Pending;
+use tidegate_store::Version;
 use tidegate_store::embedded::{COMMIT_LATENCY_BOUNDS_US, EmbeddedMetrics};
+use tidegate_store::tikv::TikvMetrics;
 
 use super::exposition::{Exposition, float, signed_float};
 use super::groups::GroupFigures;
@@ -144,6 +146,38 @@ fn sums(text: &mut Exposition, family: &Family, lags: &[PartitionLag], value: fn
 /// How far the machine's clock has jumped, while it is not believed.
 pub(crate) fn clock(text: &mut Exposition, jump_ms: Option<i64>) {
     text.single(&names::CLOCK_JUMP_SECONDS, signed_float(jump_ms.unwrap_or(0)) / 1e3);
+}
+
+/// What a store on TiKV counts.
+pub(crate) fn tikv(text: &mut Exposition, counts: &TikvMetrics) {
+    text.begin(&names::TIKV_CALLS);
+    let calls = [
+        ("begin", counts.begins),
+        ("get", counts.gets),
+        ("scan", counts.scans),
+        ("commit", counts.commits + counts.conflicts),
+        ("settle", counts.settled),
+    ];
+    for (call, count) in calls {
+        text.sample(&[("call", call)], float(count));
+    }
+    let singles = [
+        (names::TIKV_COMMITS, float(counts.commits)),
+        (names::TIKV_CONFLICTS, float(counts.conflicts)),
+        (names::TIKV_COMMITS_SETTLED, float(counts.settled)),
+        (names::TIKV_COMMITS_FOUND, float(counts.settled_applied)),
+        (names::TIKV_COMMITS_UNKNOWN, float(counts.unknown)),
+        (names::TIKV_ATTEMPT_ROWS_REMOVED, float(counts.attempt_rows_removed)),
+        (names::TIKV_CLIENTS_REPLACED, float(counts.clients_replaced)),
+        (names::TIKV_CLIENTS, float(counts.clients_connected)),
+        (names::TIKV_OLDEST_SNAPSHOT, float(counts.oldest_snapshot_ms) / 1e3),
+        (names::TIKV_GC_PASSES, float(counts.garbage_passes)),
+        (names::TIKV_GC_SAFE_POINT, signed_float(Version(counts.garbage_safe_point).unix_ms()) / 1e3),
+        (names::TIKV_LOCKS_RESOLVED, float(counts.locks_resolved)),
+    ];
+    for (family, value) in singles {
+        text.single(&family, value);
+    }
 }
 
 /// What the embedded store counts.

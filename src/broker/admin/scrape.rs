@@ -39,9 +39,13 @@ impl Scraper {
             text = Exposition::default();
         }
         render::broker(&mut text, broker, is_ready && read.is_ok());
-        if let AnyStore::Embedded(store) = &broker.store {
-            render::store(&mut text, &store.metrics());
-            render::clock(&mut text, store.clock_jump_ms());
+        match &broker.store {
+            AnyStore::Embedded(store) => {
+                render::store(&mut text, &store.metrics());
+                render::clock(&mut text, store.clock_jump_ms());
+            }
+            AnyStore::Tikv(store) => render::tikv(&mut text, &store.metrics()),
+            AnyStore::Memory(_) | AnyStore::Faulty(_) => {}
         }
         text.finish()
     }

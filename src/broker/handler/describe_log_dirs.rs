@@ -52,7 +52,7 @@ pub(crate) async fn handle(
         );
     }
     let mut directory = DescribeLogDirsResult::default()
-        .with_log_dir(StrBytes::from_string(broker.settings.data_dir.display().to_string()))
+        .with_log_dir(StrBytes::from_string(broker.settings.place()))
         .with_topics(described);
     if caller.version >= 4
         && let Some(space) = broker.disk_space()

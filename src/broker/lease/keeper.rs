@@ -65,6 +65,7 @@ impl<S: Store> Keeper<S> {
             match self.renew().await {
                 Ok(Renewal::Done) => {
                     self.term.renew(sent);
+                    counter!(names::LEASE_RENEWALS).increment(1);
                     self.stand(Standing::Until { at: self.term.ends(), trouble: None });
                     if std::mem::take(&mut failing) {
                         info!("this broker's lease is renewed again");

@@ -72,7 +72,9 @@ families! {
     Counter RELAY_RECORDS "tidegate_relay_records_total" [], "Records that were moved from outbox and timers into the logs";
     Counter RELAY_BYTES "tidegate_relay_bytes_total" [], "Bytes of the entries that were moved";
     Counter OUTBOX_LATE "tidegate_outbox_late_total" [], "Entries that only a sweep from the start found: there should be none";
+    Counter LEASE_RENEWALS "tidegate_lease_renewals_total" [], "Renewals of the lease of a namespace that several brokers can reach";
     Counter LEASE_RENEWALS_FAILED "tidegate_lease_renewals_failed_total" [], "Times that the store did not take a renewal of the lease of a namespace that several brokers can reach";
+    Counter GC_FAILURES "tidegate_tikv_gc_failures_total" [], "Rounds in which old versions were not given up on TiKV, or locks not resolved";
     Histogram SCHEDULE_LATENESS "tidegate_schedule_lateness_seconds" [], "How long after its due time each scheduled record was in its log";
 }
 
@@ -137,6 +139,25 @@ families! {
     Gauge STORE_DISK_LOW "tidegate_store_disk_low" [], "Whether the disk is down to store.reserve.bytes, and produce is refused";
     Gauge STORE_STALLED "tidegate_store_stalled" [], "Whether commits are given up because the disk does not answer";
     Gauge CLOCK_JUMP_SECONDS "tidegate_clock_jump_seconds" [], "By how much the machine's clock has jumped while timers do not go by it; else 0";
+}
+
+families! {
+    /// What a store on TiKV counts, read when it is asked for.
+    #[cfg(test)]
+    read TIKV:
+    Counter TIKV_CALLS "tidegate_tikv_calls_total" ["call"], "Calls of the store that went to the cluster";
+    Counter TIKV_COMMITS "tidegate_tikv_commits_total" [], "Transactions that were committed on TiKV";
+    Counter TIKV_CONFLICTS "tidegate_tikv_conflicts_total" [], "Transactions that TiKV refused with a conflict";
+    Counter TIKV_COMMITS_SETTLED "tidegate_tikv_commits_settled_total" [], "Commits without a clear answer, which were settled by writing";
+    Counter TIKV_COMMITS_FOUND "tidegate_tikv_commits_found_applied_total" [], "Commits that were found applied though their answer was lost or said otherwise";
+    Counter TIKV_COMMITS_UNKNOWN "tidegate_tikv_commits_unknown_total" [], "Commits that could not be settled in time";
+    Counter TIKV_ATTEMPT_ROWS_REMOVED "tidegate_tikv_attempt_rows_removed_total" [], "Rows of attempts to commit that were removed";
+    Counter TIKV_CLIENTS_REPLACED "tidegate_tikv_clients_replaced_total" [], "Clients that were given up because they hung or broke";
+    Gauge TIKV_CLIENTS "tidegate_tikv_clients" [], "Clients that are connected";
+    Gauge TIKV_OLDEST_SNAPSHOT "tidegate_tikv_oldest_snapshot_seconds" [], "Age of the oldest snapshot that this broker has open";
+    Counter TIKV_GC_PASSES "tidegate_tikv_gc_passes_total" [], "Rounds in which this broker gave old versions up";
+    Gauge TIKV_GC_SAFE_POINT "tidegate_tikv_gc_safe_point_timestamp_seconds" [], "Up to when old versions may go, as this broker last asked for it, as Unix time; 0 if it has not";
+    Counter TIKV_LOCKS_RESOLVED "tidegate_tikv_locks_resolved_total" [], "Locks of transactions that had ended that this broker removed";
 }
 
 /// Who commits: the values of the label `kind`.

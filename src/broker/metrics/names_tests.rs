@@ -5,7 +5,7 @@ use super::*;
 const DOCUMENTED: &str = include_str!("../../../grafana/METRICS.md");
 
 fn all() -> impl Iterator<Item = &'static Family> {
-    RECORDED.iter().chain(READ).chain(STORE)
+    RECORDED.iter().chain(READ).chain(STORE).chain(TIKV)
 }
 
 #[test]

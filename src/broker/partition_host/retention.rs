@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use tidegate_format::{PartitionId, ProducerId};
+use tidegate_format::{PartitionId, PartitionStateKey, ProducerId};
 use tidegate_log::{expire_producers, has_expired_producers, has_expired_records, retain, sweep};
 use tidegate_outbox::sweep_gone_topics;
-use tidegate_store::{CommitError, Store};
+use tidegate_store::{CommitError, Store, Txn};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -17,6 +17,8 @@ use super::limits::retention;
 use super::{PartitionError, Shared};
 use crate::metrics::names;
 
+/// Partitions whose state is looked at together.
+const STATES_PAGE: usize = 1000;
 /// Producers that are looked at in one turn of a partition's task.
 const EXPIRY_STEP: usize = 1000;
 /// Topics that are gone whose rows are removed in one round.
@@ -50,9 +52,18 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
 }
 
 async fn round<S: Store>(shared: &Arc<Shared<S>>) {
-    for id in shared.topics.partitions() {
-        if let Err(error) = check(shared, id).await {
-            warn!(partition = %id, %error, "retention is checked again in the next round");
+    for page in shared.topics.partitions().chunks(STATES_PAGE) {
+        let used = match used(shared, page).await {
+            Ok(used) => used,
+            Err(error) => {
+                warn!(%error, "retention is checked again in the next round");
+                continue;
+            }
+        };
+        for id in used {
+            if let Err(error) = check(shared, id).await {
+                warn!(partition = %id, %error, "retention is checked again in the next round");
+            }
         }
     }
     match sweep_gone_topics(&shared.store, GONE_TOPICS_MAX).await {
@@ -60,6 +71,16 @@ async fn round<S: Store>(shared: &Arc<Shared<S>>) {
         Ok(gone) => info!(topics = gone.len(), "removed what was left of topics that are gone"),
         Err(error) => warn!(%error, "rows of topics that are gone are looked for again in the next round"),
     }
+}
+
+/// Those of some partitions that anybody ever wrote to: the others have nothing to check, however many they are.
+async fn used<S: Store>(
+    shared: &Arc<Shared<S>>,
+    page: &[PartitionId],
+) -> Result<Vec<PartitionId>, PartitionError> {
+    let keys: Vec<_> = page.iter().map(|id| PartitionStateKey { id: *id }.encode()).collect();
+    let states = shared.store.begin().await?.get_many(&keys).await?;
+    Ok(page.iter().zip(states).filter(|(_, state)| state.is_some()).map(|(id, _)| *id).collect())
 }
 
 /// Checks one partition, and starts its task only if there is something to do.

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
+/// What a setting is called in a file beside the one that it is called everywhere: in TOML, `store` cannot be text and have
+/// `tikv.tls.ca` in it.
+const ALSO_CALLED: (&str, &str) = ("store.url", "store");
 /// A file of this size is no settings file.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 
@@ -70,7 +73,8 @@ fn flatten(name: &str, value: &Value, into: &mut Vec<(String, String)>) -> Resul
         Value::Boolean(flag) => flag.to_string(),
         Value::Float(_) | Value::Array(_) | Value::Datetime(_) => return Err(name.to_owned()),
     };
-    into.push((name.to_owned(), text));
+    let (also, called) = ALSO_CALLED;
+    into.push((if name == also { called } else { name }.to_owned(), text));
     Ok(())
 }
 
@@ -93,6 +97,14 @@ mod tests {
         let settings = settings_in_file(file.path()).expect("valid");
         let expected =
             [("auto.create.topics.enable", "false"), ("listen", "127.0.0.1:1"), ("num.partitions", "3")];
+        assert_eq!(settings, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn the_store_has_another_name_beside_settings_of_the_store() {
+        let file = file("[store]\nurl = \"embedded\"\nreserve.bytes = 4\n");
+        let settings = settings_in_file(file.path()).expect("valid");
+        let expected = [("store.reserve.bytes", "4"), ("store", "embedded")];
         assert_eq!(settings, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
     }
 

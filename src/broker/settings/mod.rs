@@ -10,7 +10,7 @@ mod value;
 
 pub use file::{SettingsFileError, settings_in_file};
 pub use table::{SETTINGS, Settings};
-pub use value::Delivery;
+pub use value::{Delivery, StoreAddress};
 
 /// What is known of one setting before it has a value.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +128,32 @@ mod tests {
         let setting = SETTINGS.iter().find(|s| s.name == "num.partitions").expect("in the table");
         assert_eq!(setting.flag(), "num-partitions");
         assert_eq!(setting.environment_variable(), "TIDEGATE_NUM_PARTITIONS");
+    }
+
+    #[test]
+    fn a_store_is_embedded_or_a_namespace_of_tikv() {
+        let mut settings = Settings::default();
+        settings.set("store", "tikv://pd1:2379,pd2:2379/orders").expect("an address");
+        assert_eq!(settings.text("store").as_deref(), Some("tikv://pd1:2379,pd2:2379/orders"));
+        for bad in
+            ["", "tikv", "tikv://", "tikv://pd1:2379", "tikv://pd1/", "http://pd1:2379/orders", "Embedded"]
+        {
+            let error = settings.set("store", bad).expect_err(bad).to_string();
+            assert!(error.contains("`store`") && error.contains("tikv://"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_files_of_tls_are_given_together() {
+        let names = ["tikv.tls.ca", "tikv.tls.cert", "tikv.tls.key"];
+        for given in 0..8_usize {
+            let mut settings = Settings::default();
+            for name in names.iter().enumerate().filter(|(n, _)| given & (1 << n) != 0).map(|(_, name)| name)
+            {
+                settings.set(name, "file.pem").expect("a path");
+            }
+            assert_eq!(settings.check().is_ok(), given == 0 || given == 7, "{given}");
+        }
     }
 
     #[test]

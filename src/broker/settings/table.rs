@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tidegate_store::SyncPolicy;
 
 use super::value::SettingValue;
-use super::{Delivery, SettingError, SettingInfo, nearest};
+use super::{Delivery, SettingError, SettingInfo, StoreAddress, nearest};
 
 macro_rules! settings {
     ($( $name:literal $field:ident: $type:ty $([$bounds:expr])? = $default:literal, $help:literal; )*) => {
@@ -69,13 +69,33 @@ settings! {
         "Address and port of the admin HTTP server (/metrics, /healthz, /readyz, /v1); port 0 takes a free one";
     "insecure" insecure: bool = "false",
         "Allow addresses other than loopback although there is neither TLS nor authentication";
+    "store" store: StoreAddress = "embedded",
+        "Where everything is kept: `embedded` (in data.dir), or `tikv://PD:PORT[,PD:PORT...]/NAMESPACE`; in a file that has other settings of the store: store.url";
     "data.dir" data_dir: PathBuf = "tidegate-data",
         "Directory of the embedded store; made if it is missing";
     "broker.id" broker_id: i32 [0..=i32::MAX] = "1",
         "This broker's id";
     "broker.lease.ms" broker_lease_ms: u32 [500..=600_000] = "10000",
-        "On a store that several brokers can reach: how long one that is silent keeps it to itself, in milliseconds";
+        "On TiKV: how long a broker that is silent keeps its namespace to itself, in milliseconds";
 
+    "tikv.tls.ca" tikv_tls_ca: Option<PathBuf> = "",
+        "On TiKV: PEM file of the authority that signed the certificates of the cluster; with tikv.tls.cert and tikv.tls.key";
+    "tikv.tls.cert" tikv_tls_cert: Option<PathBuf> = "",
+        "On TiKV: PEM file of this client's certificate";
+    "tikv.tls.key" tikv_tls_key: Option<PathBuf> = "",
+        "On TiKV: PEM file of its private key";
+    "tikv.clients" tikv_clients: usize [1..=64] = "4",
+        "On TiKV: clients, each with a connection to every store, among which transactions are spread";
+    "tikv.connect.timeout.ms" tikv_connect_timeout_ms: u64 [100..=60_000] = "5000",
+        "On TiKV: how long the start waits for the cluster, in milliseconds";
+    "tikv.request.timeout.ms" tikv_request_timeout_ms: u64 [100..=60_000] = "5000",
+        "On TiKV: how long one request to the cluster may take, in milliseconds";
+    "commit.max.ms" commit_max_ms: u64 [100..=60_000] = "5000",
+        "On TiKV: how long after its place in the order a commit may reach the cluster, in milliseconds; relays look back so far. The same for all who write to the namespace";
+    "gc.interval.ms" gc_interval_ms: u64 [1_000..=86_400_000] = "60000",
+        "On TiKV: how often old versions are given up and locks of dead clients resolved, in milliseconds";
+    "gc.life.time.ms" gc_life_time_ms: u64 [60_000..=86_400_000] = "600000",
+        "On TiKV: for how long old versions are kept, in milliseconds";
     "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "16777216",
         "Bytes of recent writes kept in memory before they are moved into the tree; twice that while they are moved";
     "store.reserve.bytes" store_reserve_bytes: u64 [0..=1 << 50] = "268435456",
@@ -181,6 +201,15 @@ settings! {
 }
 
 impl Settings {
+    /// Where the data is, for people: a directory, or the address of a store.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.store {
+            StoreAddress::Embedded => self.data_dir.display().to_string(),
+            StoreAddress::Tikv(address) => address.to_string(),
+        }
+    }
+
     /// Checks what no single setting can tell.
     ///
     /// # Errors
@@ -198,6 +227,15 @@ impl Settings {
         if self.group_min_session_timeout_ms > self.group_max_session_timeout_ms {
             let remedy = "the shortest must not be longer than the longest";
             return together("group.min.session.timeout.ms", "group.max.session.timeout.ms", remedy);
+        }
+        let tls = [&self.tikv_tls_ca, &self.tikv_tls_cert, &self.tikv_tls_key];
+        if tls.iter().any(|file| file.is_some()) && !tls.iter().all(|file| file.is_some()) {
+            let (first, second) = match tls {
+                [None, _, _] => ("tikv.tls.ca", "tikv.tls.cert"),
+                [_, None, _] => ("tikv.tls.cert", "tikv.tls.key"),
+                _ => ("tikv.tls.key", "tikv.tls.cert"),
+            };
+            return together(first, second, "give tikv.tls.ca, tikv.tls.cert and tikv.tls.key together");
         }
         if self.relay_sweep_min_ms > self.relay_sweep_max_ms {
             return together("relay.sweep.min.ms", "relay.sweep.max.ms", "the first must not be longer");

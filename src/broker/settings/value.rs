@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use tidegate_store::SyncPolicy;
+use tidegate_store::{SyncPolicy, TikvAddress};
 
 /// A type that a setting can have. `Err` says what would have been right.
 pub(super) trait SettingValue: Sized {
@@ -73,6 +73,18 @@ impl SettingValue for PathBuf {
     }
 }
 
+impl SettingValue for Option<PathBuf> {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    }
+}
+
 impl SettingValue for String {
     type Bounds = ();
 
@@ -82,6 +94,34 @@ impl SettingValue for String {
 
     fn text(&self) -> String {
         self.clone()
+    }
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// In `data.dir` of this machine.
+    Embedded,
+    /// In a namespace of a TiKV cluster.
+    Tikv(TikvAddress),
+}
+
+impl SettingValue for StoreAddress {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let address = text.parse().map(Self::Tikv);
+        address.map_err(|error| format!("`embedded` or `tikv://PD:PORT[,PD:PORT...]/NAMESPACE`: {error}"))
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Embedded => "embedded".to_owned(),
+            Self::Tikv(address) => address.to_string(),
+        }
     }
 }
 

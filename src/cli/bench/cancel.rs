@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate::{Producer, ProducerOptions, ProducerRecord};
+use tidegate_broker::settings::StoreAddress;
 use tidegate_store::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +18,8 @@ const SCHEDULES: usize = 50_000;
 const PRODUCE_EVERY: Duration = Duration::from_millis(5);
 
 /// Cancels a second while the entries come due, and the time of a produce on the same topic meanwhile.
-pub(super) async fn race() -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open().await?;
+pub(super) async fn race(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(store).await?;
     stage.create(TOPIC, 1, "scheduled").await?;
     let producer = Producer::connect(stage.client(), ProducerOptions::default()).await?;
     let due_ms = SystemClock.now_ms() + 5_000;

@@ -1,7 +1,7 @@
 //! `tidegate bench`: figures of this machine, as a table; nothing passes or fails.
 //!
-//! Broker and clients run in this one process, on a fresh embedded store for each row, with every commit on disk before it
-//! is acknowledged. Ratios to other brokers are taken with other tools (`tests/bench/run`).
+//! Broker and clients run in this one process, on a fresh store for each row, with every commit durable before it is
+//! acknowledged. Ratios to other brokers are taken with other tools (`tests/bench/run`).
 
 mod cancel;
 mod figures;
@@ -12,19 +12,28 @@ mod stage;
 
 use clap::{Arg, ArgMatches, Command};
 use serde::Serialize;
+use tidegate_broker::settings::Settings;
 
 use crate::output::{Row, json_argument, print};
 
 const LONG_ABOUT: &str = "\
 Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, commit to \
 delivery, schedule lateness with many pending, cancels that race due entries. Each row has a broker of its own in this \
-process, on a fresh store in a temporary directory (TMPDIR), with every commit on disk before it is acknowledged.";
+process, on a fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit \
+durable before it is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")
         .about("Measures this machine and prints a table")
         .long_about(LONG_ABOUT)
         .arg(json_argument())
+        .arg(
+            Arg::new("store")
+                .long("store")
+                .value_name("STORE")
+                .default_value("embedded")
+                .help("Where each row has its fresh store: `embedded`, or `tikv://PD:PORT/NAMESPACE`, of which each row takes one of its own"),
+        )
         .arg(
             Arg::new("pending")
                 .long("pending")
@@ -60,6 +69,9 @@ impl Row for Figure {
 
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let pending = *matches.get_one::<u32>("pending").expect("it has a default");
+    let mut settings = Settings::default();
+    settings.set("store", matches.get_one::<String>("store").expect("it has a default"))?;
+    let store = settings.store;
     let only = matches.get_one::<String>("only");
     let wanted = |part: &str| only.is_none_or(|only| only == part);
     let mut figures = Vec::new();
@@ -68,22 +80,22 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         figures.extend(rows);
     };
     if wanted("start") {
-        add("start", stage::start_up().await?);
+        add("start", stage::start_up(&store).await?);
     }
     if wanted("models") {
-        add("models", models::throughput().await?);
+        add("models", models::throughput(&store).await?);
     }
     if wanted("delivery") {
-        add("delivery", models::commit_to_delivery().await?);
+        add("delivery", models::commit_to_delivery(&store).await?);
     }
     if wanted("records") {
-        add("records", records::throughput().await?);
+        add("records", records::throughput(&store).await?);
     }
     if wanted("cancels") {
-        add("cancels", cancel::race().await?);
+        add("cancels", cancel::race(&store).await?);
     }
     if wanted("schedules") {
-        add("schedules", schedules::lateness(pending).await?);
+        add("schedules", schedules::lateness(&store, pending).await?);
     }
     print(matches, &figures)
 }

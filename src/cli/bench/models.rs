@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tidegate::{AutoOffsetReset, Consumer, ConsumerOptions, Start, TopicPartition};
 use tidegate_broker::BrokerStore;
+use tidegate_broker::settings::StoreAddress;
 use tidegate_model::{Db, Field, Index, Model, ModelId, NewEvent, Write};
 use tokio::sync::Mutex;
 
@@ -65,10 +66,10 @@ async fn insert(db: &Db<BrokerStore>, id: u64) -> anyhow::Result<()> {
 }
 
 /// Transactions a second with so many in flight, the relay moving their events meanwhile.
-pub(super) async fn throughput() -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn throughput(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
     let mut rows = Vec::new();
     for in_flight in [1_u64, 16, 64] {
-        let stage = Stage::open().await?;
+        let stage = Stage::open(store).await?;
         stage.create(TOPIC, 4, "immediate").await?;
         let db = stage.db();
         let began = Instant::now();
@@ -97,8 +98,8 @@ pub(super) async fn throughput() -> anyhow::Result<Vec<Figure>> {
 }
 
 /// From the commit's acknowledgement to the record at a consumer, with 500 transactions a second.
-pub(super) async fn commit_to_delivery() -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open().await?;
+pub(super) async fn commit_to_delivery(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(store).await?;
     stage.create(TOPIC, 1, "immediate").await?;
     let options =
         ConsumerOptions { auto_offset_reset: AutoOffsetReset::Earliest, ..ConsumerOptions::default() };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate::{Consumer, ConsumerOptions, Producer, ProducerOptions, ProducerRecord, Start, TopicPartition};
+use tidegate_broker::settings::StoreAddress;
 
 use super::Figure;
 use super::figures::{percentiles, rate, resident};
@@ -15,11 +16,11 @@ const PRODUCED_BYTES: usize = 200 << 20;
 const ROUND_TRIPS: usize = 3_000;
 
 /// Records a second, acknowledged by all and on disk; and back.
-pub(super) async fn throughput() -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn throughput(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
     let mut rows = Vec::new();
     for (bytes, name) in [(100, "100 B"), (1024, "1 KiB")] {
         for partitions in [1, 12] {
-            let stage = Stage::open().await?;
+            let stage = Stage::open(store).await?;
             stage.create(TOPIC, partitions, "immediate").await?;
             let records = (PRODUCED_BYTES / bytes).min(1_000_000);
             let elapsed = produce(&stage, bytes, partitions, records).await?;
@@ -29,7 +30,7 @@ pub(super) async fn throughput() -> anyhow::Result<Vec<Figure>> {
             stage.close().await;
         }
     }
-    rows.extend(end_to_end().await?);
+    rows.extend(end_to_end(store).await?);
     rows.push(resident("resident after that, clients included"));
     Ok(rows)
 }
@@ -69,8 +70,8 @@ async fn consume(stage: &Stage, partitions: i32, records: usize) -> anyhow::Resu
 }
 
 /// From before the send to the record at a consumer, one record at a time.
-async fn end_to_end() -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open().await?;
+async fn end_to_end(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(store).await?;
     stage.create(TOPIC, 1, "immediate").await?;
     let options = ProducerOptions { linger_ms: 0, ..ProducerOptions::default() };
     let producer = Producer::connect(stage.client(), options).await?;

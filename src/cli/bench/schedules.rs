@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate::{Consumer, ConsumerOptions, Producer, ProducerOptions, ProducerRecord, Start, TopicPartition};
+use tidegate_broker::settings::StoreAddress;
 use tidegate_store::{Clock, SystemClock};
 
 use super::Figure;
@@ -18,8 +19,8 @@ const MEASURED: i64 = 5_000;
 const PER_SECOND: i64 = 500;
 
 /// How late entries are at a consumer while `pending` others wait, and what memory those take.
-pub(super) async fn lateness(pending: u32) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open().await?;
+pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Result<Vec<Figure>> {
+    let stage = Stage::open(store).await?;
     stage.create(TOPIC, PARTITIONS, "scheduled").await?;
     let producer = Producer::connect(stage.client(), ProducerOptions::default()).await?;
     let mut rows = vec![resident("resident before schedules")];

@@ -3,27 +3,28 @@
 use std::time::Instant;
 
 use tidegate::{Admin, ClientOptions, NewTopic};
-use tidegate_broker::settings::Settings;
+use tidegate_broker::settings::{Settings, StoreAddress};
 use tidegate_broker::{BrokerStore, RunningBroker};
 use tidegate_model::{Db, DbSettings};
-use tidegate_store::EmbeddedStore;
+
+use tidegate_store::TikvAddress;
 
 use super::Figure;
 use super::figures::percentiles;
-use crate::serve::open_store;
+use crate::store;
 
 /// A broker that serves, with what a row needs of it.
 pub(super) struct Stage {
     pub(super) broker: RunningBroker,
-    pub(super) store: EmbeddedStore,
+    pub(super) store: BrokerStore,
     pub(super) address: String,
     _directory: tempfile::TempDir,
 }
 
 impl Stage {
-    pub(super) async fn open() -> anyhow::Result<Self> {
+    pub(super) async fn open(address: &StoreAddress) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("tidegate-bench-").tempdir()?;
-        let (broker, store) = start(&settings(directory.path())?).await?;
+        let (broker, store) = start(&settings(directory.path(), address)?).await?;
         let address = broker.listen().to_string();
         Ok(Self { broker, store, address, _directory: directory })
     }
@@ -33,7 +34,7 @@ impl Stage {
     }
 
     pub(super) fn db(&self) -> Db<BrokerStore> {
-        Db::new(BrokerStore::from(self.store.clone()), DbSettings::default(), self.broker.wakeup())
+        Db::new(self.store.clone(), DbSettings::default(), self.broker.wakeup())
     }
 
     pub(super) async fn create(&self, topic: &str, partitions: i32, delivery: &str) -> anyhow::Result<()> {
@@ -47,36 +48,44 @@ impl Stage {
 
     pub(super) async fn close(self) {
         self.broker.stop().await;
-        self.store.shutdown().await;
+        store::shutdown(&self.store).await;
     }
 }
 
-fn settings(directory: &std::path::Path) -> anyhow::Result<Settings> {
+fn settings(directory: &std::path::Path, address: &StoreAddress) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     settings.set("listen", "127.0.0.1:0")?;
     settings.set("admin", "127.0.0.1:0")?;
     settings.set("group.initial.rebalance.delay.ms", "0")?;
     settings.data_dir = directory.to_owned();
+    settings.store = match address {
+        StoreAddress::Embedded => StoreAddress::Embedded,
+        StoreAddress::Tikv(shared) => {
+            // A store that nobody has used.
+            let namespace = format!("{}-{:08x}", shared.namespace, rand::random::<u32>());
+            StoreAddress::Tikv(TikvAddress { namespace, ..shared.clone() })
+        }
+    };
     Ok(settings)
 }
 
-async fn start(settings: &Settings) -> anyhow::Result<(RunningBroker, EmbeddedStore)> {
-    let store = open_store(settings).await?;
-    let broker = RunningBroker::start(settings.clone(), BrokerStore::from(store.clone())).await?;
+async fn start(settings: &Settings) -> anyhow::Result<(RunningBroker, BrokerStore)> {
+    let store = store::open(settings).await?;
+    let broker = RunningBroker::start(settings.clone(), store.clone()).await?;
     Ok((broker, store))
 }
 
 /// From nothing to serving, without the start of the process: a new store, and one that is there.
-pub(super) async fn start_up() -> anyhow::Result<Vec<Figure>> {
+pub(super) async fn start_up(address: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
     let directory = tempfile::Builder::new().prefix("tidegate-bench-").tempdir()?;
-    let settings = settings(directory.path())?;
+    let settings = settings(directory.path(), address)?;
     let mut rows = Vec::new();
     for what in ["start-up on a new store", "start-up on a store that is there"] {
         let began = Instant::now();
         let (broker, store) = start(&settings).await?;
         rows.extend(percentiles(what, vec![began.elapsed()]).into_iter().take(1));
         broker.stop().await;
-        store.shutdown().await;
+        store::shutdown(&store).await;
     }
     Ok(rows)
 }

@@ -21,7 +21,7 @@ use tidegate_broker::settings::Settings;
 use tidegate_broker::{BrokerStore, RunningBroker, StartError};
 use tidegate_model::{Db, DbSettings};
 
-use crate::{logging, serve};
+use crate::{logging, store};
 use ledger::Ledger;
 use timetable::Pace;
 
@@ -88,7 +88,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("tidegate-demo-").tempdir()?;
     let settings = settings(matches, directory.path())?;
     logging::start(&settings)?;
-    let store = serve::open_store(&settings).await?;
+    let store = store::open(&settings).await?;
     let broker = start(&settings, &store).await?;
     let outcome = tokio::select! {
         outcome = play(&broker, &store, flights, seconds, partitions) => outcome,
@@ -99,7 +99,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         tokio::signal::ctrl_c().await?;
     }
     broker.stop().await;
-    store.shutdown().await;
+    store::shutdown(&store).await;
     outcome
 }
 
@@ -117,15 +117,12 @@ fn settings(matches: &ArgMatches, directory: &std::path::Path) -> anyhow::Result
 }
 
 /// Starts the broker, on a free port if the one asked for is taken.
-async fn start(
-    settings: &Settings,
-    store: &tidegate_store::EmbeddedStore,
-) -> Result<RunningBroker, StartError> {
-    match RunningBroker::start(settings.clone(), BrokerStore::from(store.clone())).await {
+async fn start(settings: &Settings, store: &BrokerStore) -> Result<RunningBroker, StartError> {
+    match RunningBroker::start(settings.clone(), store.clone()).await {
         Err(StartError::Listen { setting: "listen", mut address, .. }) => {
             address.set_port(0);
             let settings = Settings { listen: address, ..settings.clone() };
-            RunningBroker::start(settings, BrokerStore::from(store.clone())).await
+            RunningBroker::start(settings, store.clone()).await
         }
         started => started,
     }
@@ -133,7 +130,7 @@ async fn start(
 
 async fn play(
     broker: &RunningBroker,
-    store: &tidegate_store::EmbeddedStore,
+    store: &BrokerStore,
     flights: usize,
     seconds: u32,
     partitions: i32,
@@ -152,7 +149,7 @@ async fn play(
     tokio::time::timeout(JOIN_MAX, readers.wait_for_partitions(partitions))
         .await
         .context("the group's members did not get their partitions")?;
-    let db = Db::new(BrokerStore::from(store.clone()), DbSettings::default(), broker.wakeup());
+    let db = Db::new(store.clone(), DbSettings::default(), broker.wakeup());
     let pace = Pace::new(tidegate_store::Clock::now_ms(&tidegate_store::SystemClock), seconds, &rows);
     let view = tokio::spawn(view::show(ledger.clone(), admin.clone(), flights));
     let written = writer::write(&db, &rows, &pace, &ledger).await;

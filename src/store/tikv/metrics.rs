@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The counts at one moment. Those not said to be of the moment only grow, from the opening on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TikvMetrics {
+    /// Snapshots that were begun.
+    pub begins: u64,
+    /// Reads of single keys and of many keys at once.
+    pub gets: u64,
+    /// Pages of ranges that were read.
+    pub scans: u64,
     /// Transactions that were committed.
     pub commits: u64,
     /// Transactions that were refused with a conflict.
@@ -34,6 +40,9 @@ pub struct TikvMetrics {
 /// The counters behind [`TikvMetrics`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
+    pub(super) begins: AtomicU64,
+    pub(super) gets: AtomicU64,
+    pub(super) scans: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) settled: AtomicU64,
@@ -55,6 +64,9 @@ impl Counters {
     pub(super) fn read(&self) -> TikvMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         TikvMetrics {
+            begins: read(&self.begins),
+            gets: read(&self.gets),
+            scans: read(&self.scans),
             commits: read(&self.commits),
             conflicts: read(&self.conflicts),
             settled: read(&self.settled),

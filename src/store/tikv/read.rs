@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tikv_client::{Key, KvPair};
 
 use super::attempts;
+use super::metrics::add;
 use super::shared::{AskError, Shared};
 use crate::{Direction, KeyRange, ReadError, Version};
 
@@ -24,6 +25,7 @@ const PAGE_BYTES: usize = 4 << 20;
 
 /// The value of a key.
 pub(super) async fn get(shared: &Shared, version: Version, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+    add(&shared.counters.gets, 1);
     let key = shared.namespace.key(key);
     let got = shared.ask_snapshot(version, |mut snapshot| {
         let key = key.clone();
@@ -41,6 +43,7 @@ pub(super) async fn get_many(
     let mut found = HashMap::with_capacity(keys.len());
     let (mut rest, mut step) = (keys, KEYS_MAX);
     while !rest.is_empty() {
+        add(&shared.counters.gets, 1);
         let some = &rest[..rest.len().min(step)];
         let physical: Vec<Vec<u8>> = some.iter().map(|key| shared.namespace.key(key)).collect();
         let got = shared.ask_snapshot(version, |mut snapshot| {
@@ -157,6 +160,7 @@ impl Pages {
         size: usize,
         keys_only: bool,
     ) -> Result<Vec<KvPair>, AskError> {
+        add(&shared.counters.scans, 1);
         let range = shared.namespace.range(range);
         let limit = u32::try_from(size).expect("pages are small");
         let direction = self.direction;

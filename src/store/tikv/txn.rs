@@ -8,6 +8,7 @@ use tikv_client::Transaction;
 
 use super::client::Client;
 use super::garbage::OpenSnapshot;
+use super::metrics::add;
 use super::read::{self, Pages};
 use super::shared::{Shared, transaction_options};
 use super::{attempts, commit};
@@ -38,6 +39,7 @@ impl TikvTxn {
         let begin = |client: tikv_client::TransactionClient| async move {
             client.begin_with_options(transaction_options()).await
         };
+        add(&shared.counters.begins, 1);
         let (transaction, client) = shared.ask(begin).await?;
         let start = shared.observe(&transaction.start_timestamp());
         let open = OpenSnapshot::new(shared.clone(), start, began_ms);

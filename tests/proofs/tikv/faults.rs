@@ -1,0 +1,78 @@
+//! The store goes away, hangs, or changes under the broker: stock clients see retries, the broker says that it is not
+//! ready and why, and goes on by itself.
+
+use tidegate_tests::admin_http::wait_for_readiness;
+use tidegate_tests::deadline::Deadline;
+use tidegate_tests::tcp_proxy::Way;
+use tidegate_tests::tikv_cluster::OwnCluster;
+
+use crate::load::Load;
+
+/// Records that are produced while the store is away: some are on their way when it goes.
+const MEANWHILE: u32 = 1_000;
+
+/// Lets `harm` the cluster under load until the broker says that it is not ready, and `mend` it again.
+fn survives(harm: impl Fn(&mut OwnCluster), mend: impl Fn(&mut OwnCluster)) {
+    let mut cluster = OwnCluster::start();
+    let mut load = Load::start(&cluster);
+    for _ in 0..2 {
+        load.producer.send(MEANWHILE);
+        harm(&mut cluster);
+        load.producer.send(MEANWHILE);
+        let reason = wait_for_readiness(load.broker.admin(), 503);
+        assert!(reason.contains("store") || reason.contains("lease"), "{reason}");
+        mend(&mut cluster);
+        wait_for_readiness(load.broker.admin(), 200);
+        load.go_on(MEANWHILE);
+    }
+    load.check();
+}
+
+#[test]
+fn the_store_is_stopped_and_started_again() {
+    survives(OwnCluster::stop_store, OwnCluster::start_store);
+}
+
+#[test]
+fn the_placement_driver_is_stopped_and_started_again() {
+    survives(OwnCluster::stop_pd, OwnCluster::start_pd);
+}
+
+#[test]
+fn the_placement_driver_hangs() {
+    survives(|cluster| cluster.freeze_pd(), |cluster| cluster.thaw_pd());
+}
+
+#[test]
+fn requests_to_the_store_hang_and_come_late() {
+    survives(
+        |cluster| {
+            cluster.proxy().hold(Way::ToServer);
+            cluster.proxy().wait_until_something_is_held_back();
+        },
+        |cluster| cluster.proxy().release(),
+    );
+}
+
+#[test]
+fn answers_of_the_store_hang_and_come_late() {
+    survives(
+        |cluster| {
+            cluster.proxy().hold(Way::ToClient);
+            cluster.proxy().wait_until_something_is_held_back();
+        },
+        |cluster| cluster.proxy().release(),
+    );
+}
+
+#[test]
+fn regions_split_under_load() {
+    let cluster = OwnCluster::start_with_regions_of(1);
+    let mut load = Load::start(&cluster);
+    let (before, deadline) = (cluster.regions(), Deadline::start());
+    while cluster.regions() < before + 3 {
+        deadline.check("regions split");
+        load.go_on(20_000);
+    }
+    load.check();
+}

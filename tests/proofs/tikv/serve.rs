@@ -1,0 +1,117 @@
+//! `tidegate serve --store tikv://…` as an operator meets it: what it refuses to start with, and how it says so; what it
+//! does with more than TiKV takes at once. Always an error and an end, never a hang.
+
+use std::net::TcpListener;
+
+use tidegate_tests::admin::{create_topic, log_bounds};
+use tidegate_tests::admin_http::get;
+use tidegate_tests::broker::{Broker, on, serve};
+use tidegate_tests::certificates::Certificates;
+use tidegate_tests::program::run;
+use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::wire::{self, Connection};
+
+/// Runs `serve` on a store that it must refuse, and gives what it said.
+fn refused(store: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = directory.path().join("data");
+    let outcome = run(serve(&data, "127.0.0.1:0", "127.0.0.1:0").args(["--store", store]).args(arguments));
+    assert!(!outcome.success, "{store} {arguments:?} was accepted");
+    assert!(outcome.lines.is_empty(), "it claimed to serve: {:?}", outcome.lines);
+    assert!(!data.exists(), "it left something behind");
+    outcome.standard_error
+}
+
+fn says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is missing in: {message}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_read_is_refused_with_what_would_be_right() {
+    for bad in
+        ["tikv", "tikv://", "tikv://127.0.0.1:2379", "tikv://127.0.0.1/ns", "tikv://127.0.0.1:2379/a b"]
+    {
+        says(&refused(bad, &[]), &["store", "tikv://"]);
+    }
+}
+
+#[test]
+fn a_placement_driver_that_is_not_there_is_named() {
+    // Nobody listens on a port that was free a moment ago; and one who listens and never answers is no better.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent_address = silent.local_addr().expect("it is bound").to_string();
+    let free =
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
+    for address in [free, silent_address] {
+        says(&refused(&format!("tikv://{address}/ns"), &[]), &[&address, "store"]);
+    }
+}
+
+#[test]
+fn a_placement_driver_without_a_store_is_refused() {
+    let cluster = OwnCluster::placement_driver_only();
+    says(&refused(&cluster.namespace("ns"), &[]), &["no TiKV store", "--store"]);
+}
+
+#[test]
+fn certificates_are_given_together_and_can_be_read() {
+    let certificates = Certificates::make();
+    let client = certificates.client();
+    let [_, ca, _, _, _, key] = client.arguments();
+    let store = "tikv://127.0.0.1:2379/ns";
+    says(&refused(store, &["--tikv-tls-ca", ca]), &["tikv.tls.ca", "tikv.tls.cert", "together"]);
+    let missing = "/no/such/file.pem";
+    let three = ["--tikv-tls-ca", ca, "--tikv-tls-cert", missing, "--tikv-tls-key", key];
+    says(&refused(store, &three), &["tikv.tls.cert", missing]);
+}
+
+#[test]
+fn a_client_certificate_that_is_refused_is_told_from_a_cluster_without_stores() {
+    let certificates = Certificates::make();
+    let cluster = OwnCluster::placement_driver_with_tls(&certificates.server());
+    let store = cluster.namespace("ns");
+    says(&refused(&store, &certificates.client().arguments()), &["no TiKV store"]);
+    says(&refused(&store, &certificates.stranger().arguments()), &["tikv.tls"]);
+    // Without any, and with TLS to one that has none.
+    says(&refused(&store, &[]), &["tikv.tls"]);
+    let plain = OwnCluster::placement_driver_only();
+    says(&refused(&plain.namespace("ns"), &certificates.client().arguments()), &["tikv.tls"]);
+}
+
+#[test]
+fn the_first_line_says_where_the_data_is_and_the_disk_is_nobodys() {
+    let cluster = OwnCluster::start();
+    let namespace = cluster.namespace("ns");
+    let broker = Broker::start_with(&on(&namespace));
+    assert!(broker.first_line().ends_with(&format!(", data in {namespace}")), "{}", broker.first_line());
+    assert!(!broker.data_directory().exists(), "it needs no directory");
+    let (status, metrics) = get(broker.admin(), "/metrics");
+    assert_eq!(status, 200);
+    assert!(!metrics.contains("tidegate_disk_free_bytes"), "there is no disk to watch");
+    assert_eq!(get(broker.admin(), "/readyz").0, 200);
+}
+
+#[test]
+fn more_than_tikv_takes_at_once_is_refused_and_nothing_of_it_is_there() {
+    const TOPIC: &str = "large";
+    const MESSAGE_TOO_LARGE: i16 = 10;
+    let cluster = OwnCluster::start();
+    let namespace = cluster.namespace("ns");
+    let arguments = [&on(&namespace)[..], &["--message-max-bytes", "8388608"]].concat();
+    let broker = Broker::start_with(&arguments);
+    create_topic(broker.bootstrap(), TOPIC, 1, &[]);
+    let mut connection = Connection::open(broker.bootstrap());
+    let large = wire::batch(&vec![b'x'; 8_388_000], 0);
+    assert_eq!(wire::produce(&mut connection, TOPIC, &large), Some((MESSAGE_TOO_LARGE, -1)));
+    assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(b"small", 0)), Some((0, 0)));
+    assert_eq!(log_bounds(broker.bootstrap(), TOPIC, 0), (0, 1));
+}
+
+#[test]
+fn the_settings_file_that_comes_with_the_service_is_read() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/tidegate.toml");
+    // It gets as far as the cluster, which is not there.
+    says(&refused("tikv://127.0.0.1:1/ns", &["--config", file]), &["Placement Driver", "127.0.0.1:1"]);
+}
