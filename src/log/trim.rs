@@ -6,7 +6,7 @@
 //! What always holds: the start only grows, and only a prefix goes.
 
 use tidegate_format::{LogKey, Offset, PartitionId, PartitionState, ProducerId, ProducerKey, ProducerValue};
-use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
+use tidegate_store::{Direction, KeyRange, Pages, ScanLimit, Store, Txn};
 
 use crate::search::{self, StoredBatch};
 use crate::sequence::has_expired;
@@ -157,23 +157,16 @@ pub async fn has_expired_producers(
     now_ms: i64,
     expiration_ms: i64,
 ) -> Result<bool, LogError> {
-    let (start, end) = ProducerKey::range(id);
-    let mut range = KeyRange::new(start, end);
-    loop {
-        let rows = txn.scan(&range, ScanLimit::count(PRODUCERS_PAGE), Direction::Forward).await?;
-        let last = rows.last().map(|(key, _)| KeyRange::successor(key));
-        let full = rows.len() == PRODUCERS_PAGE;
+    let mut pages = Pages::new(ProducerKey::range(id), PRODUCERS_PAGE);
+    while let Some(rows) = pages.next(txn).await? {
         for (_, value) in rows {
             let known = ProducerValue::decode(value).map_err(LogError::row(id))?;
             if has_expired(&known, now_ms, expiration_ms) {
                 return Ok(true);
             }
         }
-        match last {
-            Some(next) if full => range.start = next,
-            _ => return Ok(false),
-        }
     }
+    Ok(false)
 }
 
 /// Forgets idempotent producers without a batch for `expiration_ms`, looking at no more than `limit` of them.

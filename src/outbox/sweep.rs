@@ -10,7 +10,7 @@ use tidegate_format::{
     FormatError, Kind, LogKey, OutboxKey, PartitionId, PartitionStateKey, ProducerKey, ScheduleKey, TimerKey,
     TopicId, TopicKey, TopicValue, topic_range,
 };
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, Pages, ReadError, Store, Txn};
 use uuid::Uuid;
 
 use crate::LoadError;
@@ -58,17 +58,14 @@ pub async fn sweep_gone_topics<S: Store>(store: &S, topics_max: usize) -> Result
 }
 
 async fn load_live_topics(txn: &mut impl Txn) -> Result<BTreeSet<TopicId>, LoadError> {
-    let (start, end) = TopicKey::all();
-    let mut range = KeyRange::new(start, end);
+    let mut pages = Pages::new(TopicKey::all(), PAGE_TOPICS);
     let mut live = BTreeSet::new();
-    loop {
-        let page = txn.scan(&range, ScanLimit::count(PAGE_TOPICS), Direction::Forward).await?;
-        let Some((last, _)) = page.last() else { return Ok(live) };
-        range.start = KeyRange::successor(last);
+    while let Some(page) = pages.next(txn).await? {
         for (_, row) in page {
             live.insert(TopicValue::decode(row)?.id);
         }
     }
+    Ok(live)
 }
 
 /// The topics that have rows in one of `range_of`'s ranges and are not live: one seek for each topic that has any.

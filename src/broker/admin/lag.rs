@@ -12,7 +12,7 @@ use tidegate_format::{
 };
 use tidegate_log::{LogError, append_version_at};
 use tidegate_outbox::LoadError;
-use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Txn};
+use tidegate_store::{Pages, ReadError, Txn};
 
 use super::exposition::signed_float;
 use crate::topics::Topics;
@@ -95,28 +95,20 @@ pub(crate) async fn load_lags<R>(
 where
     R: Fn(PartitionId, Offset) -> Option<OrderVersion>,
 {
-    let (start, end) = OffsetKey::all();
-    let mut range = KeyRange::new(start, end);
+    let mut pages = Pages::new(OffsetKey::all(), PAGE);
     let mut shown = Shown { rows: Vec::new(), truncated: false };
     let mut still_needed = AppendTimes::default();
-    loop {
-        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
-        for (key, row) in &page {
-            let key = OffsetKey::decode(key)?;
+    'pages: while let Some(page) = pages.next(txn).await? {
+        for (key, row) in page {
+            let key = OffsetKey::decode(&key)?;
             let Some(topic) = logs.topics.by_id(key.id.topic) else { continue };
             if shown.rows.len() == max {
                 shown.truncated = true;
-                break;
+                break 'pages;
             }
-            let committed = OffsetValue::decode(row.clone())?.offset;
+            let committed = OffsetValue::decode(row)?.offset;
             let lag = load_lag(txn, logs, key, &topic.name, committed, (times, &mut still_needed)).await?;
             shown.rows.push(lag);
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE && !shown.truncated => {
-                range.start = KeyRange::successor(last);
-            }
-            _ => break,
         }
     }
     *times = still_needed;

@@ -3,7 +3,7 @@
 use tidegate_format::{FormatError, GroupKey, GroupMemberKey, GroupMemberValue, GroupValue, OwnerEpoch};
 use tidegate_group::Group;
 use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
 
 use super::{PAGE, Shared};
 
@@ -55,17 +55,12 @@ async fn load_members(
     txn: &mut impl Txn,
     id: &str,
 ) -> Result<Vec<(String, GroupMemberValue)>, GroupStoreError> {
-    let (start, end) = GroupMemberKey::range(id);
-    let mut range = KeyRange::new(start, end);
+    let mut pages = Pages::new(GroupMemberKey::range(id), PAGE);
     let mut members = Vec::new();
-    loop {
-        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
-        for (key, row) in &page {
-            members.push((GroupMemberKey::decode(key)?.member, GroupMemberValue::decode(row.clone())?));
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE => range.start = KeyRange::successor(last),
-            _ => return Ok(members),
+    while let Some(page) = pages.next(txn).await? {
+        for (key, row) in page {
+            members.push((GroupMemberKey::decode(&key)?.member, GroupMemberValue::decode(row)?));
         }
     }
+    Ok(members)
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tidegate_format::{BrokerId, GroupKey, GroupState, GroupValue, TopicId};
 use tidegate_group::{Command, GroupConfig, GroupDescription, GroupError, Reply};
-use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{Pages, ReadError, Store};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -230,14 +230,11 @@ impl<S: Store> GroupHosts<S> {
     /// If the store cannot be read.
     pub(crate) async fn list(&self) -> Result<Vec<ListedGroup>, ReadError> {
         let mut txn = self.shared.store.begin().await?;
-        let (start, end) = GroupKey::all();
-        let mut range = KeyRange::new(start, end);
+        let mut pages = Pages::new(GroupKey::all(), PAGE);
         let mut groups = Vec::new();
-        loop {
-            let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
-            for (key, row) in &page {
-                let decoded =
-                    GroupKey::decode(key).and_then(|key| Ok((key, GroupValue::decode(row.clone())?)));
+        while let Some(page) = pages.next(&mut txn).await? {
+            for (key, row) in page {
+                let decoded = GroupKey::decode(&key).and_then(|key| Ok((key, GroupValue::decode(row)?)));
                 match decoded {
                     Ok((key, row)) => groups.push(ListedGroup {
                         group: key.group,
@@ -247,11 +244,8 @@ impl<S: Store> GroupHosts<S> {
                     Err(error) => warn!(%error, "a group's row cannot be read"),
                 }
             }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE => range.start = KeyRange::successor(last),
-                _ => return Ok(groups),
-            }
         }
+        Ok(groups)
     }
 
     /// Waits until every host has ended; the broker has told them to.

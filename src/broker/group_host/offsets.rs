@@ -2,7 +2,7 @@
 
 use tidegate_format::{FormatError, OffsetKey, OffsetValue, PartitionId, TopicId};
 use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
 
 use super::PAGE;
 use super::load::GroupStoreError;
@@ -44,44 +44,33 @@ async fn load_all(
     txn: &mut impl Txn,
     group: &str,
 ) -> Result<Vec<(PartitionId, Option<OffsetValue>)>, OffsetReadError> {
-    let (start, end) = OffsetKey::range(group);
-    let mut range = KeyRange::new(start, end);
+    let mut pages = Pages::new(OffsetKey::range(group), PAGE);
     let mut offsets = Vec::new();
-    loop {
-        let page = txn.scan(&range, ScanLimit::count(PAGE), Direction::Forward).await?;
-        for (key, row) in &page {
-            offsets.push((OffsetKey::decode(key)?.id, Some(OffsetValue::decode(row.clone())?)));
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE => range.start = KeyRange::successor(last),
-            _ => return Ok(offsets),
+    while let Some(page) = pages.next(txn).await? {
+        for (key, row) in page {
+            offsets.push((OffsetKey::decode(&key)?.id, Some(OffsetValue::decode(row)?)));
         }
     }
+    Ok(offsets)
 }
 
 /// Deletes the offsets of a topic in every group, in steps.
 pub(super) async fn forget_topic<S: Store>(store: &S, topic: TopicId) -> Result<(), GroupStoreError> {
-    let (start, end) = OffsetKey::all();
-    let mut range = KeyRange::new(start, end);
+    let mut pages = Pages::new(OffsetKey::all(), PAGE);
     loop {
         let mut txn = store.begin().await?;
-        let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        let after = KeyRange::successor(last);
-        let full = page.len() == PAGE;
+        let mut after = pages.clone();
+        let Some(page) = after.next_keys(&mut txn).await? else { return Ok(()) };
         for key in page {
             if OffsetKey::decode(&key)?.id.topic == topic {
                 txn.delete(key);
             }
         }
         match commit_settled(store, txn).await {
-            Ok(()) => range.start = after,
+            Ok(()) => pages = after,
             // A group has just committed one of them, or nothing was applied: this page again.
-            Err(CommitError::Conflict) => continue,
+            Err(CommitError::Conflict) => {}
             Err(error) => return Err(error.into()),
-        }
-        if !full {
-            return Ok(());
         }
     }
 }

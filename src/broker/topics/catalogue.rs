@@ -16,7 +16,7 @@ use tidegate_format::{
     DroppedTopicKey, DroppedTopicValue, FormatError, OrderVersion, TopicId, TopicKey, TopicValue,
     check_topic_name,
 };
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -131,16 +131,10 @@ impl Catalogue {
         let began = Instant::now();
         let mut txn = self.store.begin().await?;
         let mut topics = Topics::default();
-        let (start, end) = TopicKey::all();
-        let mut range = KeyRange::new(start, end);
-        loop {
-            let page = txn.scan(&range, ScanLimit::count(LOAD_PAGE), Direction::Forward).await?;
-            for (key, value) in &page {
-                topics.insert(self.decode(key, value.clone())?);
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == LOAD_PAGE => range.start = KeyRange::successor(last),
-                _ => break,
+        let mut pages = Pages::new(TopicKey::all(), LOAD_PAGE);
+        while let Some(page) = pages.next(&mut txn).await? {
+            for (key, value) in page {
+                topics.insert(self.decode(&key, value)?);
             }
         }
         let before = self.topics.load_full();

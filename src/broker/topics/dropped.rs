@@ -4,7 +4,7 @@ use tidegate_format::{
     DroppedTopicKey, DroppedTopicValue, PartitionId, PartitionIndex, ScheduleKey, TopicId, topic_range,
 };
 use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, KeyRange, Pages, Store, Txn};
 
 use super::catalogue::LOAD_PAGE;
 use super::{Catalogue, TopicError};
@@ -39,19 +39,14 @@ impl Catalogue {
 
     /// Finishes every drop that has left its mark.
     pub(super) async fn finish_drops(&self) -> Result<(), TopicError> {
-        let (start, end) = DroppedTopicKey::all();
-        let mut range = KeyRange::new(start, end);
-        loop {
-            let limit = ScanLimit::count(LOAD_PAGE);
-            let marks = self.store.begin().await?.scan(&range, limit, Direction::Forward).await?;
-            for (key, mark) in &marks {
-                let id = DroppedTopicKey::decode(key)?.id;
-                self.remove_data(id, DroppedTopicValue::decode(mark.clone())?.partitions).await?;
-            }
-            match marks.last() {
-                Some((last, _)) if marks.len() == LOAD_PAGE => range.start = KeyRange::successor(last),
-                _ => return Ok(()),
+        let mut pages = Pages::new(DroppedTopicKey::all(), LOAD_PAGE);
+        // A transaction for each page: removing the data of a topic may take longer than one may be open.
+        while let Some(marks) = pages.next(&mut self.store.begin().await?).await? {
+            for (key, mark) in marks {
+                let id = DroppedTopicKey::decode(&key)?.id;
+                self.remove_data(id, DroppedTopicValue::decode(mark)?.partitions).await?;
             }
         }
+        Ok(())
     }
 }
