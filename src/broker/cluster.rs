@@ -16,7 +16,7 @@ const OPEN_ATTEMPTS: usize = 16;
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreUseError {
-    /// It was written by a later release, or not by Tidegate.
+    /// It was written by a later release, by a version before the first one, or not by Tidegate.
     #[error(
         "the store cannot be used: {0}; run the release that wrote it, or name another store (settings `store`, `data.dir`)"
     )]
@@ -41,7 +41,7 @@ pub enum StoreUseError {
 /// Checks the store's format and gives the cluster's id; a new store gets both.
 ///
 /// # Errors
-/// If the store is of a later format or cannot be used.
+/// If the store is of another format or cannot be used.
 pub(crate) async fn open_cluster<S: Store>(store: &S) -> Result<Uuid, StoreUseError> {
     for _ in 0..OPEN_ATTEMPTS {
         match try_open(store).await {
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_of_a_later_format_or_with_something_else_in_it_is_refused_and_left_alone() {
-        for foreign in [&[0, 0, 0, 9][..], b"something that is not ours"] {
+    async fn a_store_of_another_format_or_with_something_else_in_it_is_refused_and_left_alone() {
+        for foreign in [&[0, 0, 0, 9][..], &[0, 0, 0, 1], b"something that is not ours"] {
             let memory = memory();
             let mut txn = memory.begin().await.expect("in memory");
             txn.put(FormatVersionKey.encode(), Bytes::copy_from_slice(foreign));

@@ -43,6 +43,17 @@ pub enum FormatError {
         /// The newest version that is understood.
         supported: u32,
     },
+    /// An earlier version wrote this, in a way that is not read any more: begin with a new store, or go on with that
+    /// version.
+    #[error("{kind}: version {found} is older than {oldest}, the oldest that this release reads")]
+    Older {
+        /// What was being decoded.
+        kind: Kind,
+        /// The version that was found.
+        found: u32,
+        /// The oldest version that is understood.
+        oldest: u32,
+    },
     /// An encoded key is longer than a key may be: shorten the names or values in it.
     #[error("{kind}: a key of {actual} bytes is over the limit of {limit}")]
     KeyTooLong {

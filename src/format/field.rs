@@ -66,7 +66,11 @@ impl FieldWriter {
     }
 
     /// A length or count.
-    pub(crate) fn count(mut self, value: usize) -> Self {
+    pub(crate) fn count(self, value: usize) -> Self {
+        self.varint(value as u64)
+    }
+
+    pub(crate) fn varint(mut self, value: u64) -> Self {
         let mut rest = value;
         while rest >= 0x80 {
             self.0.push(u8::try_from(rest & 0x7F).expect("seven bits") | 0x80);
@@ -197,13 +201,20 @@ impl FieldReader {
     }
 
     fn count(&mut self, field: &'static str) -> Result<usize, FormatError> {
+        let value = self.varint(field)?;
+        u32::try_from(value).map(|value| value as usize).map_err(|_| self.malformed(field))
+    }
+
+    pub(crate) fn varint(&mut self, field: &'static str) -> Result<u64, FormatError> {
         let mut value = 0_u64;
-        for shift in (0..35).step_by(7) {
+        for shift in (0..u64::BITS).step_by(7) {
             let byte = self.u8()?;
-            value |= u64::from(byte & 0x7F) << shift;
+            let bits = u64::from(byte & 0x7F);
+            value |= bits << shift;
             if byte & 0x80 == 0 {
-                let shortest = byte != 0 || shift == 0;
-                return usize::try_from(value).ok().filter(|_| shortest).ok_or_else(|| self.malformed(field));
+                let is_shortest = byte != 0 || shift == 0;
+                let fits = bits << shift >> shift == bits;
+                return if is_shortest && fits { Ok(value) } else { Err(self.malformed(field)) };
             }
         }
         Err(self.malformed(field))

@@ -31,8 +31,8 @@ impl FormatVersionKey {
 pub struct FormatVersion(u32);
 
 impl FormatVersion {
-    /// What this release writes, and the newest that it reads.
-    pub const SUPPORTED: Self = Self(1);
+    /// What this release writes, and the only one that it reads: 1 was that of versions before the first release.
+    pub const SUPPORTED: Self = Self(2);
 
     /// The number.
     #[must_use]
@@ -47,7 +47,8 @@ impl FormatVersion {
     }
 
     /// # Errors
-    /// [`FormatError::Newer`] if a later release wrote the store; otherwise the bytes are not a version.
+    /// [`FormatError::Newer`] if a later release wrote the store, [`FormatError::Older`] if one before the first did;
+    /// otherwise the bytes are not a version.
     pub fn decode(value: &[u8]) -> Result<Self, FormatError> {
         let Ok(bytes) = <[u8; 4]>::try_from(value) else {
             return Err(FormatError::Value { kind: KIND, field: "version" });
@@ -56,6 +57,9 @@ impl FormatVersion {
             0 => Err(FormatError::Value { kind: KIND, field: "version" }),
             found if found > Self::SUPPORTED.0 => {
                 Err(FormatError::Newer { kind: KIND, found, supported: Self::SUPPORTED.0 })
+            }
+            found if found < Self::SUPPORTED.0 => {
+                Err(FormatError::Older { kind: KIND, found, oldest: Self::SUPPORTED.0 })
             }
             found => Ok(Self(found)),
         }

@@ -95,7 +95,7 @@ fn store_goldens() -> Vec<Golden> {
     vec![
         Golden {
             kind: Kind::FormatVersion,
-            shows: "version 1",
+            shows: "version 2",
             key: FormatVersionKey.encode(),
             value: Some(version_bytes),
             comes_back: version_comes_back,
@@ -240,7 +240,18 @@ fn partition_goldens() -> Vec<Golden> {
             LogKey { id: ID, last_offset: Offset(42) },
             LogValue {
                 append_version: VERSION,
-                max_timestamp_ms: TIME_MS,
+                maxima: TimestampMaxima::new(TIME_MS, []),
+                end_bytes: 8192,
+                batch: bytes("batch")
+            }
+        ),
+        golden!(
+            Log,
+            "the same, after higher timestamps in wider stretches",
+            LogKey { id: ID, last_offset: Offset(42) },
+            LogValue {
+                append_version: VERSION,
+                maxima: TimestampMaxima::new(TIME_MS, [TIME_MS - 300, TIME_MS - 300, TIME_MS - 1]),
                 end_bytes: 8192,
                 batch: bytes("batch")
             }
@@ -256,7 +267,7 @@ fn partition_goldens() -> Vec<Golden> {
                 epoch: OwnerEpoch(2),
                 log_bytes: 4096,
                 appended_bytes: 8192,
-                max_timestamp_ms: TIME_MS,
+                maxima: TimestampMaxima::new(TIME_MS, [TIME_MS - 1]),
                 commit_token: 0xBEEF
             }
         ),

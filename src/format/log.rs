@@ -5,10 +5,12 @@ use bytes::Bytes;
 
 use crate::field::{FieldReader, FieldWriter};
 use crate::order::after_prefix;
-use crate::{FormatError, Kind, Offset, OrderVersion, PartitionId, partition};
+use crate::{FormatError, Kind, Offset, OrderVersion, PartitionId, TimestampMaxima, partition};
 
 const KIND: Kind = Kind::Log;
 const VERSION: u8 = 1;
+/// The bytes in front of a batch whose timestamps never fell.
+const HEADER_BYTES_USUAL: usize = 26;
 
 /// `p/{topic id}/{partition}/log/{last offset}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,8 +56,8 @@ impl LogKey {
 pub struct LogValue {
     /// A version from the transaction that appended it; never lower than that of the batch before.
     pub append_version: OrderVersion,
-    /// The highest record timestamp of the partition so far, this batch included, in milliseconds.
-    pub max_timestamp_ms: i64,
+    /// The highest timestamps up to this batch, it included.
+    pub maxima: TimestampMaxima,
     /// The bytes of all batches ever appended to the partition, this one included: sizes of any stretch of the log
     /// are differences, so that retention need not read what it removes.
     pub end_bytes: u64,
@@ -64,18 +66,12 @@ pub struct LogValue {
 }
 
 impl LogValue {
-    /// The bytes in front of the batch.
-    pub const HEADER_BYTES: usize = 25;
-
-    /// The value's bytes.
+    /// The value's bytes: the batch is their end.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        FieldWriter::new(VERSION, Self::HEADER_BYTES + self.batch.len())
-            .u64(self.append_version.0)
-            .i64(self.max_timestamp_ms)
-            .u64(self.end_bytes)
-            .raw(&self.batch)
-            .finish()
+        let header =
+            FieldWriter::new(VERSION, HEADER_BYTES_USUAL + self.batch.len()).u64(self.append_version.0);
+        self.maxima.write(header).u64(self.end_bytes).raw(&self.batch).finish()
     }
 
     /// # Errors
@@ -83,8 +79,8 @@ impl LogValue {
     pub fn decode(value: Bytes) -> Result<Self, FormatError> {
         let mut reader = FieldReader::new(KIND, VERSION, value)?;
         let append_version = OrderVersion(reader.u64()?);
-        let max_timestamp_ms = reader.i64()?;
+        let maxima = TimestampMaxima::read(&mut reader)?;
         let end_bytes = reader.u64()?;
-        Ok(Self { append_version, max_timestamp_ms, end_bytes, batch: reader.rest() })
+        Ok(Self { append_version, maxima, end_bytes, batch: reader.rest() })
     }
 }

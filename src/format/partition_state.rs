@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::field::{FieldReader, FieldWriter};
-use crate::{BrokerId, FormatError, Kind, Offset, OwnerEpoch, PartitionId, partition};
+use crate::{BrokerId, FormatError, Kind, Offset, OwnerEpoch, PartitionId, TimestampMaxima, partition};
 
 const KIND: Kind = Kind::PartitionState;
 const VERSION: u8 = 1;
@@ -46,8 +46,8 @@ pub struct PartitionState {
     pub log_bytes: u64,
     /// The bytes of all batches ever appended, those that are gone included.
     pub appended_bytes: u64,
-    /// The highest record timestamp so far, in milliseconds.
-    pub max_timestamp_ms: i64,
+    /// The highest timestamps up to the end of the log.
+    pub maxima: TimestampMaxima,
     /// A random number from the last transaction that wrote this row: settles a commit whose answer was lost.
     pub commit_token: u128,
 }
@@ -56,16 +56,10 @@ impl PartitionState {
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        FieldWriter::new(VERSION, 64)
-            .i64(self.log_start.0)
-            .i64(self.next_offset.0)
-            .i32(self.owner.0)
-            .i32(self.epoch.0)
-            .u64(self.log_bytes)
-            .u64(self.appended_bytes)
-            .i64(self.max_timestamp_ms)
-            .u128(self.commit_token)
-            .finish()
+        let offsets = FieldWriter::new(VERSION, 65).i64(self.log_start.0).i64(self.next_offset.0);
+        let owner = offsets.i32(self.owner.0).i32(self.epoch.0);
+        let sizes = owner.u64(self.log_bytes).u64(self.appended_bytes);
+        self.maxima.write(sizes).u128(self.commit_token).finish()
     }
 
     /// # Errors
@@ -79,7 +73,7 @@ impl PartitionState {
             epoch: OwnerEpoch(reader.i32()?),
             log_bytes: reader.u64()?,
             appended_bytes: reader.u64()?,
-            max_timestamp_ms: reader.i64()?,
+            maxima: TimestampMaxima::read(&mut reader)?,
             commit_token: reader.u128()?,
         };
         reader.finish()?;

@@ -391,10 +391,12 @@ fn a_count_beyond_the_bytes_is_refused_before_it_is_allocated() {
 }
 
 #[test]
-fn a_store_of_a_newer_format_is_refused() {
+fn a_store_of_a_newer_or_an_older_format_is_refused() {
     assert_eq!(FormatVersion::decode(&FormatVersion::SUPPORTED.encode()), Ok(FormatVersion::SUPPORTED));
-    let newer = FormatVersion::decode(&[0, 0, 0, 2]);
-    assert_eq!(newer, Err(FormatError::Newer { kind: Kind::FormatVersion, found: 2, supported: 1 }));
+    let newer = FormatVersion::decode(&[0, 0, 0, 3]);
+    assert_eq!(newer, Err(FormatError::Newer { kind: Kind::FormatVersion, found: 3, supported: 2 }));
+    let older = FormatVersion::decode(&[0, 0, 0, 1]);
+    assert_eq!(older, Err(FormatError::Older { kind: Kind::FormatVersion, found: 1, oldest: 2 }));
     assert!(FormatVersion::decode(&[0, 1]).is_err());
     assert!(FormatVersion::decode(&[0, 0, 0, 0]).is_err());
 }

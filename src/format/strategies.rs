@@ -136,9 +136,25 @@ of!(topic_value: TopicValue {
     configs: btree_map(text(16), text(16), 0..4),
 });
 of!(event_type_value: EventTypeValue { topic: text(249) });
+fn maxima() -> impl Strategy<Value = TimestampMaxima> {
+    let falling = |(overall_ms, steps): (i64, Vec<u64>)| {
+        let mut lower_ms: Vec<i64> = steps
+            .into_iter()
+            .scan(overall_ms, |wider_ms, step| {
+                *wider_ms = wider_ms.saturating_sub_unsigned(step);
+                Some(*wider_ms)
+            })
+            .collect();
+        lower_ms.reverse();
+        TimestampMaxima::new(overall_ms, lower_ms)
+    };
+    let step = prop_oneof![0..2_u64, 0..100_000_u64, any::<u64>()];
+    (int64(), vec(step, 0..=STRETCHES_MAX)).prop_map(falling)
+}
+
 of!(log_value: LogValue {
     append_version: version(),
-    max_timestamp_ms: int64(),
+    maxima: maxima(),
     end_bytes: any::<u64>(),
     batch: octets(300),
 });
@@ -149,7 +165,7 @@ of!(partition_state: PartitionState {
     epoch: int32().prop_map(OwnerEpoch),
     log_bytes: any::<u64>(),
     appended_bytes: any::<u64>(),
-    max_timestamp_ms: int64(),
+    maxima: maxima(),
     commit_token: any::<u128>(),
 });
 of!(producer_batch: ProducerBatch {

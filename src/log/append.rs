@@ -7,7 +7,7 @@
 //! last one leaves no trace, and the others go on.
 //!
 //! What always holds: offsets have no gaps; what the transaction writes, it writes under the fence of
-//! [`Ownership::load_state`]; `append_version` and the running maximum timestamp never fall along the log.
+//! [`Ownership::load_state`]; `append_version` and the overall maximum timestamp never fall along the log.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use tidegate_protocol::batch;
 use tidegate_store::Txn;
 
 use crate::sequence::{self, Relation};
-use crate::{AdmittedBatch, AppendError, LogError, Ownership, SequenceRange};
+use crate::{AdmittedBatch, AppendError, LogError, Ownership, SequenceRange, stretch};
 
 /// The offset of what has none yet, because some of it is held until it is due: Kafka's "not known".
 pub const UNKNOWN_OFFSET: Offset = Offset(-1);
@@ -262,22 +262,25 @@ impl Appender {
     fn put_batch(&mut self, txn: &mut impl Txn, batch: &AdmittedBatch) -> Offset {
         let base_offset = self.state.next_offset;
         let last_offset = base_offset.plus(i64::from(batch.header.last_offset_delta));
+        let latest_ms = batch.header.latest_timestamp();
+        self.state.maxima = stretch::extend(&self.state.maxima, base_offset, last_offset, latest_ms);
         self.state.next_offset = last_offset.plus(1);
-        self.state.max_timestamp_ms = self.state.max_timestamp_ms.max(batch.header.latest_timestamp());
         self.state.log_bytes += batch.bytes.len() as u64;
         self.state.appended_bytes += batch.bytes.len() as u64;
         let value = LogValue {
             append_version: self.append_version,
-            max_timestamp_ms: self.state.max_timestamp_ms,
+            maxima: self.state.maxima.clone(),
             end_bytes: self.state.appended_bytes,
             batch: batch.bytes.clone(),
         };
-        let value = place(value.encode(), base_offset, self.ownership.epoch);
+        let value = value.encode();
+        let batch_start = value.len() - batch.bytes.len();
+        let value = place(value, batch_start, base_offset, self.ownership.epoch);
         let entry = LogEntry {
             base_offset,
             last_offset,
             append_version: self.append_version,
-            batch: value.slice(LogValue::HEADER_BYTES..),
+            batch: value.slice(batch_start..),
         };
         txn.growing();
         txn.put(LogKey { id: self.ownership.id, last_offset }.encode(), value);
@@ -287,9 +290,9 @@ impl Appender {
 }
 
 /// Gives the batch in a fresh log value its offset and epoch, in place.
-fn place(value: Bytes, base_offset: Offset, epoch: OwnerEpoch) -> Bytes {
+fn place(value: Bytes, batch_start: usize, base_offset: Offset, epoch: OwnerEpoch) -> Bytes {
     let mut value = value.try_into_mut().expect("nobody else holds a value that was just encoded");
-    let batch = &mut value[LogValue::HEADER_BYTES..];
+    let batch = &mut value[batch_start..];
     let prefix = batch::patched_prefix(batch, base_offset.0, epoch.0);
     batch[..batch::PREFIX_LEN].copy_from_slice(&prefix);
     value.freeze()

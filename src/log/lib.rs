@@ -15,12 +15,13 @@
 
 mod admission;
 mod append;
+mod by_epoch;
+mod by_time;
 mod error;
 #[cfg(test)]
 mod fence_tests;
 #[cfg(test)]
 mod fixture;
-mod lookup;
 #[cfg(test)]
 mod model_tests;
 mod ownership;
@@ -29,15 +30,15 @@ mod read;
 mod search;
 mod sequence;
 mod settle;
+mod stretch;
 mod tail_cache;
 mod trim;
 
 pub use admission::{AdmittedBatch, BatchRules};
 pub use append::{Appended, Appender, Appends, LogEntry, UNKNOWN_OFFSET};
+pub use by_epoch::{EpochEnd, epoch_at, epoch_end_offset};
+pub use by_time::{TimestampedOffset, find_by_timestamp, find_max_timestamp};
 pub use error::{AppendError, BatchRejection, LogError, OffsetError, SequenceError, WriteError};
-pub use lookup::{
-    EpochEnd, TimestampedOffset, epoch_at, epoch_end_offset, find_by_timestamp, find_max_timestamp,
-};
 pub use ownership::{Ownership, drop_partition, empty_state, load_state, take_ownership};
 pub use producer_id::{ProducerIdError, ProducerIds};
 pub use read::{Batches, ReadLimit, ReadResult, append_version_at, read};

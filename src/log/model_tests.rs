@@ -1,9 +1,9 @@
 //! Random appends, reads, deletes and take-overs against a plain vector of records.
 
 use proptest::prelude::*;
-use tidegate_format::{LogValue, Offset, OwnerEpoch};
+use tidegate_format::{LogKey, Offset, OwnerEpoch};
 use tidegate_protocol::batch::{self, BatchHeader};
-use tidegate_store::{MemoryStore, Store};
+use tidegate_store::{MemoryStore, Store, Txn};
 
 use crate::fixture::{ALL, ID, append_group, batch, compressed, memory, own, state};
 use crate::{
@@ -51,6 +51,7 @@ struct ModelBatch {
     last: i64,
     epoch: i32,
     bytes: usize,
+    row_bytes: usize,
     timestamps: Vec<i64>,
 }
 
@@ -93,15 +94,23 @@ impl Run {
         self.cache.push(ID, appends.entries);
         for ((outcome, admitted), (_, timestamps)) in outcomes.into_iter().zip(admitted).zip(group) {
             let base = self.end();
+            let last = base + i64::try_from(timestamps.len()).expect("few") - 1;
             assert_eq!(outcome.expect("no sequence").base_offset, Offset(base));
             self.batches.push(ModelBatch {
                 base,
-                last: base + i64::try_from(timestamps.len()).expect("few") - 1,
+                last,
                 epoch: self.owner.epoch.0,
                 bytes: admitted.bytes().len(),
+                row_bytes: self.row_bytes(last).await,
                 timestamps: timestamps.clone(),
             });
         }
+    }
+
+    async fn row_bytes(&self, last: i64) -> usize {
+        let mut txn = self.store.begin().await.expect("a store that works");
+        let row = txn.get(&LogKey { id: ID, last_offset: Offset(last) }.encode()).await;
+        row.expect("a store that works").expect("a row for each batch").len()
     }
 
     /// What a read must give: the batch that holds the offset, and those after it that the limit allows. A page from
@@ -113,7 +122,7 @@ impl Run {
             .take_while(|(count, batch)| {
                 let page_has_room = page < limit.max_bytes;
                 bytes += batch.bytes;
-                page += batch.bytes + LogValue::HEADER_BYTES;
+                page += batch.row_bytes;
                 (page_has_room && bytes <= limit.max_bytes) || (*count == 0 && limit.at_least_one)
             })
             .map(|(_, batch)| batch)

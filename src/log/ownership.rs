@@ -5,7 +5,8 @@
 //! committed before the later one took over, or never commits.
 
 use tidegate_format::{
-    BrokerId, Offset, OwnerEpoch, PartitionId, PartitionState, PartitionStateKey, partition_range,
+    BrokerId, Offset, OwnerEpoch, PartitionId, PartitionState, PartitionStateKey, TimestampMaxima,
+    partition_range,
 };
 use tidegate_protocol::batch::NO_TIMESTAMP;
 use tidegate_store::{CommitError, KeyRange, Store, Txn};
@@ -64,7 +65,7 @@ pub fn empty_state(broker: BrokerId) -> PartitionState {
         epoch: OwnerEpoch(0),
         log_bytes: 0,
         appended_bytes: 0,
-        max_timestamp_ms: NO_TIMESTAMP,
+        maxima: TimestampMaxima::new(NO_TIMESTAMP, []),
         commit_token: 0,
     }
 }

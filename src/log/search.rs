@@ -50,20 +50,6 @@ pub(crate) async fn scan(
     rows.into_iter().map(|(key, value)| StoredBatch::decode(id, &key, value)).collect()
 }
 
-/// The batches that end in `from..to`, the last one first, as many as the limit allows.
-pub(crate) async fn scan_back(
-    txn: &mut impl Txn,
-    id: PartitionId,
-    from: Offset,
-    to: Offset,
-    limit: ScanLimit,
-) -> Result<Vec<StoredBatch>, LogError> {
-    let (start, _) = LogKey::range_from(id, from);
-    let end = LogKey { id, last_offset: to }.encode();
-    let rows = txn.scan(&KeyRange::new(start, end), limit, Direction::Backward).await?;
-    rows.into_iter().map(|(key, value)| StoredBatch::decode(id, &key, value)).collect()
-}
-
 /// The batch that holds `offset`, or the next one if it is gone.
 pub(crate) async fn batch_at(
     txn: &mut impl Txn,
@@ -85,7 +71,7 @@ pub(crate) async fn batch_before(
     rows.into_iter().next().map(|(key, value)| StoredBatch::decode(id, &key, value)).transpose()
 }
 
-/// The first batch in `from..to` for which `holds`; along the log it must not turn from true to false. Reads as many
+/// The first batch that ends in `from..to` for which `holds`; along the log it must not turn from true to false. Reads as many
 /// batches as the number of offsets has bits.
 pub(crate) async fn first_where(
     txn: &mut impl Txn,
@@ -98,7 +84,7 @@ pub(crate) async fn first_where(
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        match batch_at(txn, id, Offset(middle)).await? {
+        match batch_at(txn, id, Offset(middle)).await?.filter(|batch| batch.last_offset < to) {
             Some(batch) if holds(&batch) => {
                 high = batch.base_offset.0.min(middle);
                 found = Some(batch);

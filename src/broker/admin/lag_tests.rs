@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidegate_format::{
     BrokerId, LogKey, LogValue, Offset, OffsetKey, OffsetValue, OrderVersion, OwnerEpoch, PartitionId,
-    PartitionState, PartitionStateKey,
+    PartitionState, PartitionStateKey, TimestampMaxima,
 };
 use tidegate_protocol::batch::{BatchOptions, Record, encode_batch};
 use tidegate_store::{ManualClock, MemoryStore, Store, Txn};
@@ -65,7 +65,7 @@ impl Fixture {
             epoch: OwnerEpoch(0),
             log_bytes: 0,
             appended_bytes: 0,
-            max_timestamp_ms: 0,
+            maxima: TimestampMaxima::new(0, []),
             commit_token: 0,
         };
         writes.push((PartitionStateKey { id }.encode(), Some(state.encode())));
@@ -119,7 +119,8 @@ fn batch(base_offset: i64, appended_ms: i64) -> Bytes {
     let options = BatchOptions { base_offset, ..BatchOptions::default() };
     let batch = encode_batch(&records, &options).expect("it is small");
     let append_version = version(appended_ms);
-    LogValue { append_version, max_timestamp_ms: 0, end_bytes: batch.len() as u64, batch }.encode()
+    let maxima = TimestampMaxima::new(0, []);
+    LogValue { append_version, maxima, end_bytes: batch.len() as u64, batch }.encode()
 }
 
 fn lag(group: &str, partition: i32, records: i64, seconds: f64) -> (String, i32, i64, f64) {

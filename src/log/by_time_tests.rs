@@ -1,4 +1,4 @@
-use tidegate_format::{LogKey, LogValue};
+use tidegate_format::{LogKey, LogValue, TimestampMaxima};
 use tidegate_protocol::batch::{
     BatchOptions, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, rewrite_producer,
 };
@@ -101,18 +101,18 @@ async fn a_header_that_claims_too_little_hides_its_own_records_and_not_its_first
 }
 
 #[tokio::test]
-async fn a_look_up_ends_however_many_batches_came_after_a_maximum_that_is_gone() {
-    let walked = WALK_PAGES_MAX * WALK_PAGE.count;
-    let mut batches = vec![batch(&[99])];
-    batches.extend(vec![batch(&[10]); walked - 1]);
-    batches.extend([batch(&[40]), batch(&[10]), batch(&[10]), batch(&[50])]);
-    let (store, owner) = log_of(&batches).await;
-    delete_to(&store, &owner, 1).await;
-    let offset = |batches: usize| i64::try_from(batches).expect("a small number");
-    assert_eq!(by_timestamp(&store, 20, ROOM).await, Some(offset(walked)), "within what is looked at");
-    let not_looked_at = Some(offset(walked) + 2);
-    assert_eq!(by_timestamp(&store, 45, ROOM).await, not_looked_at, "earlier records, but none is missed");
-    assert_eq!(max_timestamp(&store).await, Some((offset(walked) + 3, 50)), "the highest is near the end");
+async fn a_look_up_ends_however_many_headers_claim_what_their_records_do_not_have() {
+    let mut batches = vec![claiming(&[10], 1_000); LOOKED_INTO_MAX];
+    batches.extend([batch(&[20]), claiming(&[30], 1_000), batch(&[40])]);
+    let (store, _) = log_of(&batches).await;
+    let looked_into = i64::try_from(LOOKED_INTO_MAX).expect("a small number");
+    assert_eq!(by_timestamp(&store, 15, ROOM).await, Some(looked_into), "as many as are looked into");
+    assert_eq!(
+        by_timestamp(&store, 35, ROOM).await,
+        Some(looked_into + 1),
+        "an earlier record, none is missed"
+    );
+    assert_eq!(max_timestamp(&store).await, Some((0, 10)), "of those that were looked at");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_row_that_does_not_decode_is_an_error_that_names_it() {
     let mut txn = store.begin().await.expect("a store that works");
     let value = LogValue {
         append_version: tidegate_format::OrderVersion(1),
-        max_timestamp_ms: 20,
+        maxima: TimestampMaxima::new(20, []),
         end_bytes: 1,
         batch: Bytes::from_static(b"no batch"),
     };
@@ -150,24 +150,4 @@ async fn a_row_that_does_not_decode_is_an_error_that_names_it() {
     let mut txn = store.begin().await.expect("a store that works");
     let error = find_by_timestamp(&mut txn, ID, 15, ROOM).await.expect_err("damaged");
     assert!(error.to_string().contains("offset 1"), "{error}");
-}
-
-#[tokio::test]
-async fn an_epoch_ends_where_the_next_one_begins() {
-    let (store, _) = memory();
-    let mut ends = Vec::new();
-    for records in [2, 0, 3] {
-        let owner = own(&store, 1).await;
-        if records > 0 {
-            let _ = append_group(&store, &owner, &[batch(&vec![1; records])]).await.expect("owned");
-        }
-    }
-    let last = own(&store, 1).await;
-    let mut txn = store.begin().await.expect("a store that works");
-    for asked in -1..=4 {
-        let end = epoch_end_offset(&mut txn, ID, OwnerEpoch(asked)).await.expect("intact");
-        ends.push(end.map(|end| (end.epoch.0, end.end_offset.0)));
-    }
-    assert_eq!(last.epoch, OwnerEpoch(3));
-    assert_eq!(ends, [None, Some((0, 2)), Some((0, 2)), Some((2, 5)), Some((3, 5)), None]);
 }
