@@ -16,6 +16,7 @@ use tidegate_protocol::{Encodable, HeaderVersion, versions};
 use crate::Broker;
 use crate::handler;
 use crate::metrics::{ErrorCodes, record_request};
+use crate::net::AnswerFrame;
 
 /// What a connection has told of itself.
 #[derive(Clone, Debug)]
@@ -69,8 +70,8 @@ pub(crate) enum RequestError {
 
 /// A request that was begun.
 pub(crate) enum Begun {
-    Ready(Bytes),
-    Waiting(BoxFuture<'static, Result<Option<Bytes>, RequestError>>),
+    Ready(AnswerFrame),
+    Waiting(BoxFuture<'static, Result<Option<AnswerFrame>, RequestError>>),
 }
 
 impl Begun {
@@ -80,7 +81,7 @@ impl Begun {
     }
 
     /// The framed answer, if the client wants one.
-    pub(crate) async fn answer(self) -> Result<Option<Bytes>, RequestError> {
+    pub(crate) async fn answer(self) -> Result<Option<AnswerFrame>, RequestError> {
         match self {
             Self::Ready(answer) => Ok(Some(answer)),
             Self::Waiting(answer) => answer.await,
@@ -206,7 +207,7 @@ where
 }
 
 /// Encodes an answer as a frame, and counts it.
-fn encode(envelope: Envelope, response: &impl WireAnswer) -> Result<Bytes, RequestError> {
+fn encode(envelope: Envelope, response: &impl WireAnswer) -> Result<AnswerFrame, RequestError> {
     let frame = response.frame(envelope)?;
     record_request(envelope.api, envelope.begun.elapsed(), response);
     Ok(frame)
@@ -227,17 +228,17 @@ fn check_unsent(envelope: Envelope, response: &impl ErrorCodes) -> Result<(), Re
 /// An answer that can be sent and counted.
 trait WireAnswer: ErrorCodes {
     /// The whole frame, length included.
-    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError>;
+    fn frame(&self, envelope: Envelope) -> Result<AnswerFrame, FrameError>;
 }
 
 impl<R: Encodable + HeaderVersion + ErrorCodes> WireAnswer for R {
-    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError> {
-        encode_response(envelope.api, envelope.version, envelope.correlation_id, self)
+    fn frame(&self, envelope: Envelope) -> Result<AnswerFrame, FrameError> {
+        encode_response(envelope.api, envelope.version, envelope.correlation_id, self).map(AnswerFrame::from)
     }
 }
 
 impl WireAnswer for handler::FetchAnswer {
-    fn frame(&self, envelope: Envelope) -> Result<Bytes, FrameError> {
+    fn frame(&self, envelope: Envelope) -> Result<AnswerFrame, FrameError> {
         Self::frame(self, envelope.version, envelope.correlation_id)
     }
 }

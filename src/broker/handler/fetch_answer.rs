@@ -1,10 +1,10 @@
-//! The answer to a Fetch, with its batches copied once: from where they lie into the frame.
+//! The answer to a Fetch, whose batches go to the socket from where they lie.
 //!
 //! Everything but the batches is encoded by the `kafka-protocol` crate, partition by partition, as if there were no
 //! records; the batches are put where it has written that there are none. A test compares the frames with those that
 //! the crate makes by itself.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::{ApiKey, FetchResponse, ResponseHeader};
 use kafka_protocol::protocol::{Encodable, HeaderVersion};
@@ -12,6 +12,7 @@ use tidegate_log::Batches;
 use tidegate_protocol::frame::{FrameError, LENGTH_LEN};
 
 use crate::metrics::ErrorCodes;
+use crate::net::{AnswerFrame, AnswerFrameBuilder};
 
 /// The first version with an error code and a session.
 const WITH_SESSION: i16 = 7;
@@ -49,24 +50,25 @@ impl FetchAnswer {
     ///
     /// # Errors
     /// If the answer cannot be said in this version, or takes more than 2 GiB.
-    pub(crate) fn frame(&self, version: i16, correlation_id: i32) -> Result<Bytes, FrameError> {
+    pub(crate) fn frame(&self, version: i16, correlation_id: i32) -> Result<AnswerFrame, FrameError> {
         let failed = |detail: String| FrameError::Encode { api: ApiKey::Fetch, version, detail };
         let outline = self.outline(version, correlation_id).map_err(failed)?;
         let size = outline.bytes.len() + outline.gaps.iter().map(|(_, batches)| batches.bytes).sum::<usize>();
         let length = i32::try_from(size).map_err(|_| failed(format!("{size} bytes")))?;
-        let mut frame = BytesMut::with_capacity(LENGTH_LEN + size);
-        frame.put_i32(length);
+        let mut frame = AnswerFrameBuilder::default();
+        frame.put_slice(&length.to_be_bytes());
         let mut from = 0;
         for (to, batches) in outline.gaps {
             frame.put_slice(&outline.bytes[from..to]);
             from = to;
             for batch in &batches.batches {
-                frame.put_slice(batch);
+                frame.put_shared(batch);
             }
         }
         frame.put_slice(&outline.bytes[from..]);
-        assert_eq!(frame.len(), LENGTH_LEN + size, "the batches have the size that was told");
-        Ok(frame.freeze())
+        let frame = frame.finish();
+        assert_eq!(frame.remaining(), LENGTH_LEN + size, "the batches have the size that was told");
+        Ok(frame)
     }
 
     fn outline(&self, version: i16, correlation_id: i32) -> Result<Outline<'_>, String> {
@@ -158,6 +160,7 @@ impl<'a> Outline<'a> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use kafka_protocol::messages::TopicName;
     use kafka_protocol::protocol::StrBytes;
     use proptest::prelude::*;
@@ -170,7 +173,10 @@ mod tests {
     type Partition = (i16, i64, Vec<Vec<u8>>);
 
     fn topics() -> impl Strategy<Value = Vec<(String, Vec<Partition>)>> {
-        let batches = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4);
+        let batches = prop::collection::vec(
+            prop_oneof![4 => prop::collection::vec(any::<u8>(), 0..200), 1 => prop::collection::vec(any::<u8>(), 5_000)],
+            0..4,
+        );
         let partition = (any::<i16>(), any::<i64>(), batches);
         prop::collection::vec(("[a-z]{0,140}", prop::collection::vec(partition, 0..4)), 0..4)
     }
@@ -213,7 +219,11 @@ mod tests {
                     partition.records = Some(Bytes::from(batches.batches.concat()));
                 }
                 let expected = encode_response(ApiKey::Fetch, version, correlation_id, &response);
-                prop_assert_eq!(answer.frame(version, correlation_id), expected, "version {}", version);
+                let frame = answer.frame(version, correlation_id).map(|mut frame| {
+                    let size = frame.remaining();
+                    frame.copy_to_bytes(size)
+                });
+                prop_assert_eq!(frame, expected, "version {}", version);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Buf;
 use futures::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -207,7 +208,7 @@ async fn write_answers(
         let answer = begun.answer().await?;
         drop(memory);
         if let Some(answer) = answer {
-            write_all(&mut write, &answer).await?;
+            write_all(&mut write, answer).await?;
         }
         traffic.answered();
         drop(place);
@@ -226,13 +227,12 @@ async fn write_answers(
 }
 
 /// Writes an answer, however long it takes as long as the peer goes on reading.
-async fn write_all(write: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> Result<(), Ended> {
-    while !bytes.is_empty() {
-        let written = timeout(WRITE_STALL_MAX, write.write(bytes)).await.map_err(|_| Ended::NotRead)??;
-        if written == 0 {
+async fn write_all(write: &mut (impl AsyncWrite + Unpin), mut answer: impl Buf) -> Result<(), Ended> {
+    while answer.has_remaining() {
+        let written = timeout(WRITE_STALL_MAX, write.write_buf(&mut answer)).await;
+        if written.map_err(|_| Ended::NotRead)?? == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
         }
-        bytes = &bytes[written..];
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! connection's requests are begun and answered in the order they came; memory for requests is bounded over all
 //! connections by `queued.max.request.bytes`.
 
+mod answer_frame;
 mod connection;
 #[cfg(test)]
 mod connection_tests;
@@ -13,4 +14,5 @@ mod listener;
 mod listener_tests;
 mod memory;
 
+pub(crate) use answer_frame::{AnswerFrame, AnswerFrameBuilder};
 pub(crate) use listener::serve;

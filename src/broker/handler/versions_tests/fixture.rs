@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use tidegate_protocol::WireLayout;
@@ -93,7 +93,8 @@ impl Fixture {
             let begun = dispatch::begin(self.broker(), &session, frame.slice(LENGTH_LEN..)).await?;
             begun.answer().await
         };
-        tokio::time::timeout(HANG_AFTER, answer).await.expect("it does not hang")
+        let answer = tokio::time::timeout(HANG_AFTER, answer).await.expect("it does not hang")?;
+        Ok(answer.map(|mut frame| frame.copy_to_bytes(frame.remaining())))
     }
 
     /// Creates a topic of one partition whose name nobody has used.
