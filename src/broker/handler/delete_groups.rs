@@ -6,7 +6,7 @@ use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 use tidegate_group::{Command, Reply};
 
-use super::group_errors::{check_group, group_code, host_code};
+use super::group_errors::{check_group_of_offsets, group_code, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
 }
 
 async fn delete(broker: &Arc<Broker>, group: &str) -> Result<(), i16> {
-    check_group(group)?;
+    check_group_of_offsets(group)?;
     match broker.groups.send(group, Command::Delete).await.answer().await {
         Ok(Reply::Delete(outcome)) => outcome.map_err(group_code),
         Ok(other) => unreachable!("a delete was answered by {other:?}"),

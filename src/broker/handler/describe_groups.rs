@@ -13,7 +13,7 @@ use kafka_protocol::protocol::StrBytes;
 use tidegate_group::{GroupDescription, MemberDescription, state_name};
 
 use super::OPERATIONS_NOT_ASKED;
-use super::group_errors::{check_group, host_code};
+use super::group_errors::{check_group_of_offsets, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
@@ -46,7 +46,7 @@ pub(crate) async fn handle(
 
 async fn describe(broker: &Arc<Broker>, caller: &Caller, group: GroupId) -> DescribedGroup {
     let answer = DescribedGroup::default().with_group_id(group.clone());
-    if let Err(code) = check_group(&group) {
+    if let Err(code) = check_group_of_offsets(&group) {
         return answer.with_error_code(code);
     }
     match broker.groups.describe(&group).await {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::group_errors::check_group;
+use super::group_errors::check_group_of_offsets;
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
@@ -51,8 +51,8 @@ fn find(broker: &Broker, key_type: i8, key: StrBytes) -> Coordinator {
         let message = "only groups (0) have coordinators here: transactions and share groups are not served";
         return refused(ResponseError::InvalidRequest.code(), message);
     }
-    if let Err(code) = check_group(&key) {
-        return refused(code, "a group's id has 1 to 512 bytes");
+    if let Err(code) = check_group_of_offsets(&key) {
+        return refused(code, "a group's id has at most 512 bytes");
     }
     Coordinator::default()
         .with_key(key)

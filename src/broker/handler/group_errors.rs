@@ -33,7 +33,13 @@ pub(super) fn host_code(error: &GroupHostError) -> i16 {
     error.code()
 }
 
-/// Checks a group's id.
+/// Checks the id of a group of members.
 pub(super) fn check_group(group: &str) -> Result<(), i16> {
     tidegate_format::check_group_id(group).map_err(|_| ResponseError::InvalidGroupId.code())
+}
+
+/// Checks the id of a group that may have committed offsets only, without members: that may be empty, as clients of the
+/// time before groups had none.
+pub(super) fn check_group_of_offsets(group: &str) -> Result<(), i16> {
+    if group.is_empty() { Ok(()) } else { check_group(group) }
 }

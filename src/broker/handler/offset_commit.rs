@@ -15,7 +15,7 @@ use tidegate_format::{Generation, Offset, OffsetValue};
 use tidegate_group::{Command, CommitOffsets, GroupError, MemberIdentity};
 use tidegate_store::Store;
 
-use super::group_errors::{check_group, group_code, host_code};
+use super::group_errors::{check_group_of_offsets, group_code, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::group_host::CommittedOffset;
@@ -28,7 +28,7 @@ pub(crate) async fn handle(
     caller: &Caller,
     request: OffsetCommitRequest,
 ) -> Answer<OffsetCommitResponse> {
-    if let Err(code) = check_group(&request.group_id) {
+    if let Err(code) = check_group_of_offsets(&request.group_id) {
         return Answer::Now(answer(request, |_, _| code));
     }
     let now_ms = broker.store.now_ms();

@@ -17,11 +17,13 @@ use kafka_protocol::protocol::StrBytes;
 use tidegate_format::{OffsetValue, PartitionId};
 use tidegate_store::Store;
 
-use super::group_errors::check_group;
+use super::group_errors::check_group_of_offsets;
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::group_host::load_offsets;
 
+/// The first version in which several groups can be asked at once.
+const WITH_SEVERAL_GROUPS: i16 = 8;
 /// "Nothing committed", as an offset and as a leader epoch.
 const NOTHING: i64 = -1;
 const NO_EPOCH: i32 = -1;
@@ -36,11 +38,12 @@ pub(crate) async fn handle(
     caller: &Caller,
     request: OffsetFetchRequest,
 ) -> Answer<OffsetFetchResponse> {
+    let (broker, version) = (broker.clone(), caller.version);
+    let alone = (version < WITH_SEVERAL_GROUPS).then_some(&request.group_id);
     let mut settling = Vec::new();
-    for group in request.groups.iter().map(|group| &group.group_id).chain([&request.group_id]) {
+    for group in request.groups.iter().map(|group| &group.group_id).chain(alone) {
         settling.extend(broker.groups.settle(group).await);
     }
-    let (broker, version) = (broker.clone(), caller.version);
     Answer::Later(Box::pin(async move {
         for settled in settling {
             // A group that is loaded again has committed nothing that was answered.
@@ -51,7 +54,7 @@ pub(crate) async fn handle(
 }
 
 async fn fetch(broker: &Broker, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
-    if version >= 8 {
+    if version >= WITH_SEVERAL_GROUPS {
         let mut groups = Vec::with_capacity(request.groups.len());
         for group in request.groups {
             let asked: Option<Asked> = group.topics.map(|topics| {
@@ -74,7 +77,7 @@ async fn fetch(broker: &Broker, version: i16, request: OffsetFetchRequest) -> Of
 }
 
 async fn load(broker: &Broker, group: &str, asked: Option<Asked>) -> Result<Found, i16> {
-    check_group(group)?;
+    check_group_of_offsets(group)?;
     let unavailable = |error: &dyn std::fmt::Display| {
         tracing::warn!(group, %error, "committed offsets cannot be read");
         ResponseError::CoordinatorLoadInProgress.code()

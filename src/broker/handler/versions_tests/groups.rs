@@ -104,7 +104,13 @@ fn committing(id: &str, name: &str, offsets: &[(i32, i64)]) -> m::OffsetCommitRe
 
 pub(super) async fn find_coordinator(fixture: &Fixture, version: i16) {
     let port = i32::from(fixture.broker().advertised.port);
-    let cases = [("crew", 0, 0), ("", 0, E::InvalidGroupId.code()), ("crew", 1, E::InvalidRequest.code())];
+    let long = "x".repeat(513);
+    let cases = [
+        ("crew", 0, 0),
+        ("", 0, 0),
+        (&long, 0, E::InvalidGroupId.code()),
+        ("crew", 1, E::InvalidRequest.code()),
+    ];
     for (key, kind, code) in cases {
         let mut request = m::FindCoordinatorRequest::default();
         if version >= 1 {
@@ -257,7 +263,9 @@ pub(super) async fn offset_commit(fixture: &Fixture, version: i16) {
     assert_eq!(code(&long).await, [0, 0, not_there], "v{version}: no metadata is as good as empty");
     assert_eq!(code(&committing(&new_group(), MISSING, &[(0, 1)])).await, [not_there], "v{version}");
     assert_eq!(code(&committing(&new_group(), FLIGHTS, &[(0, 1)])).await, [0], "v{version}: a simple group");
-    assert_eq!(code(&committing("", FLIGHTS, &[(0, 1)])).await, [E::InvalidGroupId.code()], "v{version}");
+    assert_eq!(code(&committing("", FLIGHTS, &[(0, 1)])).await, [0], "v{version}: offsets without a group");
+    let long = committing(&"x".repeat(513), FLIGHTS, &[(0, 1)]);
+    assert_eq!(code(&long).await, [E::InvalidGroupId.code()], "v{version}");
     let gone = if version >= 9 { E::GroupIdNotFound } else { E::IllegalGeneration };
     for (request, error) in [
         (good.clone().with_generation_id_or_member_epoch(9), E::IllegalGeneration),
@@ -271,6 +279,8 @@ pub(super) async fn offset_commit(fixture: &Fixture, version: i16) {
 
 pub(super) async fn offset_fetch(fixture: &Fixture, version: i16) {
     let id = with_offset(fixture).await;
+    fixture.ask(2, &committing("", FLIGHTS, &[(0, 4)])).await;
+    let long = "x".repeat(513);
     let topics = [(FLIGHTS, vec![1, 0, 7]), (MISSING, vec![0])];
     if version >= 8 {
         let named = |(name, indexes): &(&str, Vec<i32>)| {
@@ -279,11 +289,13 @@ pub(super) async fn offset_fetch(fixture: &Fixture, version: i16) {
         let of = |id: &str| OffsetFetchRequestGroup::default().with_group_id(group(id));
         let some = of(&id).with_topics(Some(topics.iter().map(named).collect()));
         let none = of(NOBODY).with_topics(some.topics.clone());
-        let groups = vec![some, of(&id).with_topics(None), none, of(NOBODY).with_topics(None), of("")];
+        let unnamed = of("").with_topics(some.topics.clone());
+        let nobody = of(NOBODY).with_topics(None);
+        let groups = vec![some, of(&id).with_topics(None), none, nobody, of(&long), unnamed];
         let request = m::OffsetFetchRequest::default().with_groups(groups).with_require_stable(true);
         let answer = fixture.ask(version, &request).await;
         let codes: Vec<_> = answer.groups.iter().map(|group| group.error_code).collect();
-        assert_eq!(codes, [0, 0, 0, 0, E::InvalidGroupId.code()], "v{version}");
+        assert_eq!(codes, [0, 0, 0, 0, E::InvalidGroupId.code(), 0], "v{version}");
         let offsets = |place: usize| -> Vec<(i16, i64)> {
             let found = answer.groups[place].topics.iter().flat_map(|topic| &topic.partitions);
             found.map(|found| (found.error_code, found.committed_offset)).collect()
@@ -292,6 +304,7 @@ pub(super) async fn offset_fetch(fixture: &Fixture, version: i16) {
         assert_eq!(offsets(1), [(0, 1)], "v{version}: all there are");
         assert_eq!(offsets(2), [(0, -1); 4], "v{version}");
         assert!(offsets(3).is_empty() && offsets(4).is_empty(), "v{version}");
+        assert_eq!(offsets(5), [(0, -1), (0, 4), (0, -1), (0, -1)], "v{version}");
         assert!(fixture.ask(version, &m::OffsetFetchRequest::default()).await.groups.is_empty());
         return;
     }
@@ -312,7 +325,8 @@ pub(super) async fn offset_fetch(fixture: &Fixture, version: i16) {
     let refused = E::InvalidGroupId.code();
     // In 1 there is no place for an error but at the partitions.
     let expected = if version >= 2 { (refused, Vec::new()) } else { (0, vec![(refused, -1); 4]) };
-    assert_eq!(ask("", some()).await, expected, "v{version}");
+    assert_eq!(ask(&long, some()).await, expected, "v{version}");
+    assert_eq!(ask("", some()).await, (0, vec![(0, -1), (0, 4), (0, -1), (0, -1)]), "v{version}");
     if version >= 2 {
         assert_eq!(ask(&id, None).await, (0, vec![(0, 1)]), "v{version}: all there are");
     }
@@ -370,16 +384,17 @@ pub(super) async fn list_groups(fixture: &Fixture, version: i16) {
 pub(super) async fn describe_groups(fixture: &Fixture, version: i16) {
     let (id, empty) = (new_group(), with_offset(fixture).await);
     let member = stable(fixture, &id).await;
-    let groups = vec![group(&id), group(&empty), group(NOBODY), group("")];
+    fixture.ask(2, &committing("", FLIGHTS, &[(0, 4)])).await;
+    let groups = vec![group(&id), group(&empty), group(NOBODY), group(""), group(&"x".repeat(513))];
     let mut request = m::DescribeGroupsRequest::default().with_groups(groups);
     request.include_authorized_operations = version >= 3;
     let answer = fixture.ask(version, &request).await;
     let found = &answer.groups;
     let gone = if version >= 6 { E::GroupIdNotFound.code() } else { 0 };
     let codes: Vec<_> = found.iter().map(|group| group.error_code).collect();
-    assert_eq!(codes, [0, 0, gone, E::InvalidGroupId.code()], "v{version}");
+    assert_eq!(codes, [0, 0, gone, 0, E::InvalidGroupId.code()], "v{version}");
     let states: Vec<_> = found.iter().map(|group| group.group_state.as_str()).collect();
-    assert_eq!(states, ["Stable", "Empty", "Dead", ""], "v{version}");
+    assert_eq!(states, ["Stable", "Empty", "Dead", "Empty", ""], "v{version}");
     assert_eq!((found[0].protocol_type.as_str(), found[0].protocol_data.as_str()), ("consumer", "range"));
     let described = &found[0].members[0];
     assert_eq!((&described.member_id, described.client_id.as_str()), (&member, "a client"), "v{version}");
@@ -397,10 +412,13 @@ pub(super) async fn repeated(fixture: &Fixture) {
 pub(super) async fn delete_groups(fixture: &Fixture, version: i16) {
     let (id, empty) = (new_group(), with_offset(fixture).await);
     stable(fixture, &id).await;
-    let groups = vec![group(&id), group(&empty), group(NOBODY), group("")];
+    fixture.ask(2, &committing("", FLIGHTS, &[(0, 4)])).await;
+    let groups =
+        vec![group(&id), group(&empty), group(NOBODY), group(""), group(""), group(&"x".repeat(513))];
     let answer = fixture.ask(version, &m::DeleteGroupsRequest::default().with_groups_names(groups)).await;
     let codes: Vec<_> = answer.results.iter().map(|result| result.error_code).collect();
-    let expected = [E::NonEmptyGroup.code(), 0, E::GroupIdNotFound.code(), E::InvalidGroupId.code()];
+    let gone = E::GroupIdNotFound.code();
+    let expected = [E::NonEmptyGroup.code(), 0, gone, 0, gone, E::InvalidGroupId.code()];
     assert_eq!(codes, expected, "v{version}");
     assert!(fixture.ask(version, &m::DeleteGroupsRequest::default()).await.results.is_empty());
 }
