@@ -13,6 +13,7 @@ mod output;
 mod schedule;
 mod serve;
 mod settings_flags;
+mod stop_signal;
 mod store;
 mod topic;
 
@@ -27,8 +28,8 @@ models and their events are written in one transaction, and the broker delivers 
 when they are due.
 
 Try it:
-  tidegate demo                     plays flights through a broker of its own and checks what arrives
-  tidegate serve                    serves Kafka clients on 127.0.0.1:9092
+  tidegate demo       plays flights through a broker of its own and checks what arrives
+  tidegate serve      serves Kafka clients on 127.0.0.1:9092
   tidegate topic create flights --partitions 3
   tidegate group list";
 
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     match run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidegate: {error:#}");
+            eprintln!("tidegate: {}", output::causes(&error));
             ExitCode::FAILURE
         }
     }

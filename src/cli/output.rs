@@ -51,6 +51,20 @@ fn write_line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// An error with its causes, those left out that the error before has said already.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let cause = cause.trim_end();
+        if said.is_empty() {
+            cause.clone_into(&mut said);
+        } else if !said.ends_with(cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 fn table<R: Row>(rows: &[R]) -> String {
     let header: Vec<String> = R::COLUMNS.iter().map(ToString::to_string).collect();
     let lines: Vec<Vec<String>> = std::iter::once(header).chain(rows.iter().map(Row::cells)).collect();
@@ -77,6 +91,16 @@ mod tests {
         fn cells(&self) -> Vec<String> {
             vec![self.0.to_owned(), self.1.to_string()]
         }
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let not_there = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let told = anyhow::Error::new(not_there)
+            .context(format!("cannot read it: {}", std::io::ErrorKind::NotFound));
+        assert_eq!(causes(&told), "cannot read it: entity not found");
+        let not_told = anyhow::Error::msg("no space left\n").context("cannot write it");
+        assert_eq!(causes(&not_told), "cannot write it: no space left");
     }
 
     #[test]

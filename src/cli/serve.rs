@@ -5,9 +5,9 @@ use std::io::Write;
 use clap::{ArgMatches, Command};
 use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::stop_signal::StopSignal;
 use crate::{logging, open_files, settings_flags, store};
 
 const LONG_ABOUT: &str = "\
@@ -29,21 +29,18 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = settings_flags::settings(matches)?;
     logging::start(&settings)?;
     // Before anything else that takes time: a signal that comes early must not be lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut stop = StopSignal::new()?;
     open_files::raise_limit();
     let store = store::open(&settings).await?;
     let started = tokio::select! {
         started = RunningBroker::start(settings.clone(), store.clone()) => Some(started?),
         // It may wait for the lease of a broker that is gone.
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = stop.received() => None,
     };
     let Some(broker) = started else { return Ok(()) };
     announce(&broker, &settings)?;
     let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = stop.received() => None,
         reason = store::closed(&store) => Some(format!("the store has closed: {reason}")),
         reason = broker.failed() => Some(reason),
     };

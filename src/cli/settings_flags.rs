@@ -7,7 +7,7 @@ use clap::builder::PossibleValue;
 use clap::{Arg, ArgAction, ArgMatches};
 use tidegate_broker::settings::{SETTINGS, Settings, settings_in_file};
 
-/// Settings of which people think first: `--help` shows these; `--help-all`-style output is in the long help.
+/// Settings of which people think first: `-h` shows these, `--help` all.
 const COMMON: &[&str] =
     &["listen", "advertised", "admin", "insecure", "store", "data.dir", "log.filter", "log.format"];
 
@@ -32,7 +32,7 @@ pub(crate) fn arguments() -> Vec<Arg> {
             .help_heading(heading(setting.name))
             .hide_env(true)
             .hide_short_help(!COMMON.contains(&setting.name))
-            .value_name("VALUE");
+            .value_name(value_name(setting.name));
         if is_switch {
             let values = [PossibleValue::new("true"), PossibleValue::new("false")];
             argument
@@ -46,6 +46,15 @@ pub(crate) fn arguments() -> Vec<Arg> {
         }
     });
     std::iter::once(config).chain(settings).collect()
+}
+
+/// What the help shows in place of a setting's value.
+fn value_name(name: &str) -> &'static str {
+    match name {
+        "listen" | "advertised" | "admin" => "HOST:PORT",
+        "data.dir" => "DIR",
+        _ => "VALUE",
+    }
 }
 
 /// Under which heading the help shows a setting.

@@ -21,6 +21,7 @@ use tidegate_broker::settings::Settings;
 use tidegate_broker::{BrokerStore, RunningBroker, StartError};
 use tidegate_model::{Db, DbSettings};
 
+use crate::stop_signal::StopSignal;
 use crate::{logging, store};
 use ledger::Ledger;
 use timetable::Pace;
@@ -85,6 +86,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let flights = usize::try_from(*matches.get_one::<u32>("flights").expect("it has a default"))?;
     let seconds = *matches.get_one::<u32>("seconds").expect("it has a default");
     let partitions = *matches.get_one::<i32>("partitions").expect("it has a default");
+    let mut stop = StopSignal::new()?;
     let directory = tempfile::Builder::new().prefix("tidegate-demo-").tempdir()?;
     let settings = settings(matches, directory.path())?;
     logging::start(&settings)?;
@@ -92,11 +94,11 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let broker = start(&settings, &store).await?;
     let outcome = tokio::select! {
         outcome = play(&broker, &store, flights, seconds, partitions) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted before the check")),
+        () = stop.received() => Err(anyhow::anyhow!("interrupted before the check")),
     };
     if matches.get_flag("keep") && outcome.is_ok() {
         println!("still serving on {}; interrupt to end", broker.listen());
-        tokio::signal::ctrl_c().await?;
+        stop.received().await;
     }
     broker.stop().await;
     store::shutdown(&store).await;
