@@ -16,7 +16,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::deadline::{Deadline, HANG_AFTER};
@@ -165,6 +165,16 @@ impl Broker {
     /// For a broker that was not started by this test.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Lets the process write no file beyond so many bytes: from then on it has a disk that fails.
+    ///
+    /// # Panics
+    /// For a broker that was not started by this test.
+    pub fn limit_file_bytes(&self, bytes: u64) {
+        let process = self.process.as_ref().expect("only a broker that this test started can be limited");
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        prlimit(Some(Pid::from_child(process)), Resource::Fsize, limit).expect("a limit can be lowered");
     }
 
     fn signal(&self, signal: Signal) {

@@ -20,9 +20,12 @@ pub fn embedded_options(settings: &Settings, clock: Arc<dyn Clock>) -> EmbeddedO
         sync: settings.store_sync,
         overlay_bytes: settings.store_overlay_bytes,
         journal_flush_bytes: settings.store_journal_flush_bytes,
+        journal_ahead_bytes: settings.store_journal_ahead_bytes,
         segment_bytes: settings.store_segment_bytes,
+        open_segments_max: settings.store_open_segments_max,
         reserve_bytes: settings.store_reserve_bytes,
         tree_cache_bytes: settings.store_tree_cache_bytes,
+        check_tree: settings.store_check_tree,
         ..EmbeddedOptions::new(clock)
     }
 }

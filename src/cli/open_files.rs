@@ -1,6 +1,6 @@
 //! How many files this process may have open.
 //!
-//! Every connection and every segment of the journal takes one. Most systems start a process with a soft limit of 1,024
+//! Every connection takes one, and every segment of the journal that is open to be read. Most systems start a process with a soft limit of 1,024
 //! and a hard one that is far higher, and leave it to the process to take what it needs.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -3,8 +3,10 @@
 use std::io::Write;
 
 use clap::{ArgMatches, Command};
+use rustix::process::Signal;
 use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::stop_signal::StopSignal;
@@ -30,6 +32,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     logging::start(&settings)?;
     // Before anything else that takes time: a signal that comes early must not be lost.
     let mut stop = StopSignal::new()?;
+    // A write beyond the limit of a file's size is an error to be said, not the end without a word.
+    let _too_large = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     open_files::raise_limit();
     let store = store::open(&settings).await?;
     let started = tokio::select! {

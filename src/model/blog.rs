@@ -101,7 +101,7 @@ pub(crate) fn embedded_store() -> (tempfile::TempDir, EmbeddedStore) {
     let defaults = EmbeddedOptions::new(Arc::new(ManualClock::at(NOW_MS)));
     // Small enough that entries go on to the tree while a test runs.
     let options = EmbeddedOptions {
-        overlay_bytes: 16 << 10,
+        overlay_bytes: 48 << 10,
         journal_flush_bytes: 64 << 10,
         segment_bytes: 1 << 20,
         reserve_bytes: 0,

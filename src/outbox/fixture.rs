@@ -227,7 +227,7 @@ impl Backend for Embedded {
     /// With an overlay so small that the tree is written all the time.
     fn open(&self) -> EmbeddedStore {
         let defaults = EmbeddedOptions::new(Arc::new(self.1.clone()));
-        let options = EmbeddedOptions { overlay_bytes: 16 << 10, segment_bytes: 1 << 20, ..defaults };
+        let options = EmbeddedOptions { overlay_bytes: 48 << 10, segment_bytes: 1 << 20, ..defaults };
         EmbeddedStore::open(self.0.path(), options).expect("nobody else has it")
     }
 

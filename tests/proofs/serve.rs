@@ -1,5 +1,5 @@
 //! `tidegate serve` as an operator meets it: what it refuses to start with, and how it says so; what it does when the
-//! disk is nearly full or its files are damaged.
+//! disk is nearly full or fails, or its files are damaged.
 
 use std::fs;
 use std::path::Path;
@@ -118,6 +118,28 @@ fn a_nearly_full_disk_refuses_what_is_produced_and_serves_what_is_there() {
     broker.restart_with(&[]);
     let mut connection = Connection::open(broker.bootstrap());
     assert_eq!(wire::produce(&mut connection, TOPIC, &batch), Some((0, 1)));
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_process_which_says_why_and_loses_nothing() {
+    let mut broker = Broker::start();
+    create_topic(broker.bootstrap(), TOPIC, 1, &[]);
+    let mut connection = Connection::open(broker.bootstrap());
+    assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(NEEDLE, 0)), Some((0, 0)));
+    let large = wire::batch(&[b'x'; 100_000], 0);
+    assert_eq!(wire::produce(&mut connection, TOPIC, &large), Some((0, 1)));
+
+    // The journal is longer, what the process says is not.
+    broker.limit_file_bytes(64 << 10);
+    let answer = wire::produce(&mut connection, TOPIC, &large);
+    assert!(answer.is_none_or(|(error, _)| error != 0), "it was not acknowledged: {answer:?}");
+    assert!(!broker.wait_for_end().success());
+    says(&broker.standard_error(), &["the store has closed", "writing the journal failed"]);
+
+    broker.restart();
+    assert_eq!(fetch(&broker), Some(0));
+    let mut connection = Connection::open(broker.bootstrap());
+    assert_eq!(wire::produce(&mut connection, TOPIC, &large), Some((0, 2)));
 }
 
 /// Fetches the first record: its error code; the answer must hold the record as it was sent if there is no error.

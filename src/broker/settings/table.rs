@@ -96,8 +96,8 @@ settings! {
         "On TiKV: how often old versions are given up and locks of dead clients resolved, in milliseconds";
     "gc.life.time.ms" gc_life_time_ms: u64 [60_000..=86_400_000] = "600000",
         "On TiKV: for how long old versions are kept, in milliseconds";
-    "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "16777216",
-        "Bytes of recent writes kept in memory before they are moved into the tree; twice that while they are moved";
+    "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "33554432",
+        "Memory for recent writes that the tree does not have yet: they are moved into it from a third of that on";
     "store.reserve.bytes" store_reserve_bytes: u64 [0..=1 << 50] = "268435456",
         "Below this many bytes of free disk, produce is refused while reads and deletes go on";
     "store.commit.max.ms" store_commit_max_ms: u64 [100..=600_000] = "30000",
@@ -106,10 +106,16 @@ settings! {
         "When a commit counts as done: `always` (on disk), or `interval:<ms>` (a crash of the machine may lose that much)";
     "store.journal.flush.bytes" store_journal_flush_bytes: u64 [1 << 20..=1 << 40] = "134217728",
         "Bytes of journal after which the same is done: about what an opening after a crash reads";
+    "store.journal.ahead.bytes" store_journal_ahead_bytes: u64 [0..=1 << 30] = "4194304",
+        "How far ahead of the journal's end its segment is filled with zeros, which makes commits faster; 0: not at all";
     "store.segment.bytes" store_segment_bytes: u64 [1 << 20..=1 << 34] = "134217728",
         "Length of one segment of the journal";
+    "store.open.segments.max" store_open_segments_max: usize [1..=1 << 20] = "256",
+        "Segments of the journal that stay open to be read; each takes a file descriptor";
     "store.tree.cache.bytes" store_tree_cache_bytes: usize [1 << 20..=1 << 40] = "8388608",
         "Memory in which the tree is cached, beside the machine's page cache";
+    "store.check.tree" store_check_tree: bool = "false",
+        "Verify every page of the tree when the store is opened, which takes as long as reading the file";
     "clock.jump.max.ms" clock_jump_max_ms: i64 [1_000..=86_400_000] = "60000",
         "A jump of the machine's clock by more milliseconds moves no timers until it has lasted for a minute";
     "transaction.max.bytes" transaction_max_bytes: usize [1 << 20..=1 << 30] = "67108864",

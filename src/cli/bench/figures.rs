@@ -27,8 +27,13 @@ pub(super) fn percentiles(what: &str, mut times: Vec<Duration>) -> Vec<Figure> {
 
 /// What this process has in memory now.
 pub(super) fn resident(what: impl Into<String>) -> Figure {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    memory(what, "self", "VmRSS:")
+}
+
+/// A line of a process's status that counts memory.
+pub(super) fn memory(what: impl Into<String>, process: &str, line: &str) -> Figure {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|other| other.starts_with(line));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     let value = kib.map_or_else(|| "-".to_owned(), |kib| (kib / 1024).to_string());
     Figure { what: what.into(), value, unit: "MiB" }

@@ -1,13 +1,15 @@
 //! `tidegate bench`: figures of this machine, as a table; nothing passes or fails.
 //!
 //! Broker and clients run in this one process, on a fresh store for each row, with every commit durable before it is
-//! acknowledged. Ratios to other brokers are taken with other tools (`tests/bench/run`).
+//! acknowledged; where memory is measured, the broker is a `serve` process of its own. Ratios to other brokers are taken
+//! with other tools (`tests/bench/run`).
 
 mod cancel;
 mod figures;
 mod models;
 mod records;
 mod schedules;
+mod served;
 mod stage;
 
 use clap::{Arg, ArgMatches, Command};
@@ -18,9 +20,9 @@ use crate::output::{Row, json_argument, print};
 
 const LONG_ABOUT: &str = "\
 Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, commit to \
-delivery, schedule lateness with many pending, cancels that race due entries. Each row has a broker of its own in this \
-process, on a fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit \
-durable before it is acknowledged.";
+delivery, schedule lateness and memory with many pending, cancels that race due entries. Each row has a broker of its own \
+in this process (that of the schedules in another one), on a fresh store in a temporary directory (TMPDIR) or in a \
+namespace of its own (--store), with every commit durable before it is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")

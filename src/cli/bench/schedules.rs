@@ -7,8 +7,8 @@ use tidegate_broker::settings::StoreAddress;
 use tidegate_store::{Clock, SystemClock};
 
 use super::Figure;
-use super::figures::{percentiles, rate, resident};
-use super::stage::Stage;
+use super::figures::{percentiles, rate};
+use super::served::Served;
 
 const TOPIC: &str = "later";
 const PARTITIONS: i32 = 4;
@@ -20,10 +20,10 @@ const PER_SECOND: i64 = 500;
 
 /// How late entries are at a consumer while `pending` others wait, and what memory those take.
 pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Result<Vec<Figure>> {
-    let stage = Stage::open(store).await?;
+    let stage = Served::start(store)?;
     stage.create(TOPIC, PARTITIONS, "scheduled").await?;
     let producer = Producer::connect(stage.client(), ProducerOptions::default()).await?;
-    let mut rows = vec![resident("resident before schedules")];
+    let mut rows = vec![stage.resident("broker resident before schedules")];
     let began = std::time::Instant::now();
     let now_ms = SystemClock.now_ms();
     for number in 0..i64::from(pending) {
@@ -32,7 +32,7 @@ pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Resu
     producer.flush().await;
     let waiting = usize::try_from(pending)?;
     rows.push(rate("schedules produced", waiting, began.elapsed(), "records/s"));
-    rows.push(resident(format!("resident with {pending} pending")));
+    rows.push(stage.resident(format!("broker resident with {pending} pending")));
 
     let mut consumer = Consumer::connect(stage.client(), ConsumerOptions::default()).await?;
     let all = (0..PARTITIONS).map(|partition| (TopicPartition::new(TOPIC, partition), Start::Earliest));
@@ -50,9 +50,10 @@ pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Resu
         times.push(Duration::from_millis(late_ms.unsigned_abs()));
     }
     rows.extend(percentiles(&format!("schedule lateness with {pending} pending"), times));
+    rows.push(stage.resident_at_most("broker resident at most"));
     drop(consumer);
     producer.close().await;
-    stage.close().await;
+    stage.stop()?;
     Ok(rows)
 }
 

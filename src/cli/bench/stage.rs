@@ -38,12 +38,7 @@ impl Stage {
     }
 
     pub(super) async fn create(&self, topic: &str, partitions: i32, delivery: &str) -> anyhow::Result<()> {
-        let topic = NewTopic {
-            name: topic.to_owned(),
-            partitions: Some(partitions),
-            configs: vec![("tidegate.delivery".to_owned(), delivery.to_owned())],
-        };
-        Ok(Admin::connect(self.client()).await?.create_topic(&topic).await?)
+        create(self.client(), topic, partitions, delivery).await
     }
 
     pub(super) async fn close(self) {
@@ -52,21 +47,40 @@ impl Stage {
     }
 }
 
+/// Creates a topic on a broker.
+pub(super) async fn create(
+    client: ClientOptions,
+    topic: &str,
+    partitions: i32,
+    delivery: &str,
+) -> anyhow::Result<()> {
+    let topic = NewTopic {
+        name: topic.to_owned(),
+        partitions: Some(partitions),
+        configs: vec![("tidegate.delivery".to_owned(), delivery.to_owned())],
+    };
+    Ok(Admin::connect(client).await?.create_topic(&topic).await?)
+}
+
 fn settings(directory: &std::path::Path, address: &StoreAddress) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     settings.set("listen", "127.0.0.1:0")?;
     settings.set("admin", "127.0.0.1:0")?;
     settings.set("group.initial.rebalance.delay.ms", "0")?;
     settings.data_dir = directory.to_owned();
-    settings.store = match address {
+    settings.store = unused(address);
+    Ok(settings)
+}
+
+/// A store that nobody has used.
+pub(super) fn unused(address: &StoreAddress) -> StoreAddress {
+    match address {
         StoreAddress::Embedded => StoreAddress::Embedded,
         StoreAddress::Tikv(shared) => {
-            // A store that nobody has used.
             let namespace = format!("{}-{:08x}", shared.namespace, rand::random::<u32>());
             StoreAddress::Tikv(TikvAddress { namespace, ..shared.clone() })
         }
-    };
-    Ok(settings)
+    }
 }
 
 async fn start(settings: &Settings) -> anyhow::Result<(RunningBroker, BrokerStore)> {

@@ -26,7 +26,7 @@ const ROUND_MS: i64 = 10;
 fn open(directory: &Path, now_ms: i64) -> (EmbeddedStore, ManualClock) {
     let clock = ManualClock::at(now_ms);
     let defaults = EmbeddedOptions::new(Arc::new(clock.clone()));
-    let options = EmbeddedOptions { overlay_bytes: 64 << 10, segment_bytes: 1 << 20, ..defaults };
+    let options = EmbeddedOptions { overlay_bytes: 192 << 10, segment_bytes: 1 << 20, ..defaults };
     (EmbeddedStore::open(directory, options).expect("nobody else has it"), clock)
 }
 

@@ -43,9 +43,11 @@ const FREE_SPACE_INTERVAL: Duration = Duration::from_millis(500);
 const FREE_SPACE_BYTES: u64 = 4 << 20;
 /// How many frozen overlays may wait for the tree.
 const FROZEN_MAX: usize = 1;
-/// How long a group waits when flushing has fallen behind by one whole overlay; it grows with the square of that.
-const THROTTLE_AT_ONE_OVERLAY: Duration = Duration::from_millis(20);
-/// How long it waits at most.
+/// Of `store.overlay.bytes`, one part is filled before the overlay is frozen; the frozen one has another, and what comes
+/// while that is flushed has the last.
+const OVERLAY_PARTS: usize = 3;
+/// How long a group waits when flushing has fallen behind so far that the memory of the overlays is full, and at most;
+/// before that, the square of how far.
 const THROTTLE_MAX: Duration = Duration::from_millis(100);
 
 /// A transaction that waits to be committed.
@@ -99,7 +101,8 @@ pub(super) enum Message {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommitterSettings {
     pub(super) sync: SyncPolicy,
-    pub(super) overlay_bytes: usize,
+    /// From how many bytes on an overlay is frozen.
+    pub(super) overlay_part_bytes: usize,
     pub(super) journal_flush_bytes: u64,
     pub(super) reserve_bytes: u64,
 }
@@ -108,7 +111,7 @@ impl CommitterSettings {
     pub(super) fn of(options: &EmbeddedOptions) -> Self {
         Self {
             sync: options.sync,
-            overlay_bytes: options.overlay_bytes,
+            overlay_part_bytes: (options.overlay_bytes / OVERLAY_PARTS).max(1),
             journal_flush_bytes: options.journal_flush_bytes,
             reserve_bytes: options.reserve_bytes,
         }
@@ -334,11 +337,8 @@ impl Committer {
     /// Writes the group, makes it durable, applies it, publishes it.
     fn write_group(&mut self) -> Result<(), AppendError> {
         if self.journal.make_room(self.group.len())? {
-            let (number, file) = self.journal.segment();
-            let file = file.clone();
-            self.shared.views.change(|view| {
-                Arc::make_mut(&mut view.segments).insert(number, file);
-            });
+            let number = self.journal.position().segment;
+            self.shared.views.change(|view| Arc::make_mut(&mut view.segments).insert(number));
         }
         let last = self.oracle.last();
         let first = Version(last.0 - u64::from(self.group.transactions()) + 1);
@@ -379,7 +379,7 @@ impl Committer {
 
     /// Freezes the overlay if it, or the journal since it was begun, is long enough, and the last one is flushed.
     fn freeze_if_due(&mut self) {
-        let is_due = self.overlay.bytes() >= self.settings.overlay_bytes
+        let is_due = self.overlay.bytes() >= self.settings.overlay_part_bytes
             || self.journal_bytes >= self.settings.journal_flush_bytes;
         if !is_due || self.shared.views.current().overlays.len() > FROZEN_MAX {
             return;
@@ -404,12 +404,12 @@ impl Committer {
     /// Waits a little if flushing has fallen behind, the longer the further, and at most until it has caught up.
     #[expect(clippy::cast_precision_loss, reason = "a ratio that is not exact slows down as well")]
     fn throttle(&mut self) {
-        let overlay = self.overlay.bytes() as f64 / self.settings.overlay_bytes as f64;
+        let overlay = self.overlay.bytes() as f64 / self.settings.overlay_part_bytes as f64;
         let journal = self.journal_bytes as f64 / self.settings.journal_flush_bytes as f64;
         let behind = overlay.max(journal) - 1.0;
         if behind > 0.0 {
             let began = Instant::now();
-            let wait = THROTTLE_AT_ONE_OVERLAY.mul_f64((behind * behind).min(1_000.0)).min(THROTTLE_MAX);
+            let wait = THROTTLE_MAX.mul_f64((behind * behind).min(1.0));
             self.shared.views.wait_for_flush(FROZEN_MAX, wait);
             add(&self.shared.counters.throttled_us, micros(began.elapsed()));
             self.freeze_if_due();

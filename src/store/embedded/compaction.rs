@@ -12,9 +12,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::committer::{Message, Submission};
-use super::files::StoreFile;
 use super::journal::{
-    Change, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, StoreId, TransactionEncoder,
+    Change, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, SegmentReader, StoreId, TransactionEncoder,
 };
 use super::metrics::add;
 use super::shared::Shared;
@@ -48,17 +47,18 @@ pub(super) enum Step {
 impl Compaction {
     /// Begins with the segment that has the smallest share of live bytes, if one is sparse.
     pub(super) fn of_sparsest<'a>(
-        candidates: impl Iterator<Item = (&'a u64, &'a Arc<dyn StoreFile>)>,
+        candidates: impl Iterator<Item = &'a Arc<Segment>>,
         live: &LiveBytes,
         store: StoreId,
     ) -> Option<Self> {
-        let percent = |(number, file): (&u64, &Arc<dyn StoreFile>)| {
-            let live = live.get(number)?;
-            let percent = live * 100 / file.len().ok()?.max(1);
-            (percent <= SPARSE_LIVE_PERCENT).then(|| (percent, *number, file.clone()))
+        let percent = |segment: &'a Arc<Segment>| {
+            let live = live.get(&segment.number())?;
+            let percent = live * 100 / segment.final_len().ok()?.max(1);
+            (percent <= SPARSE_LIVE_PERCENT).then(|| (percent, segment.number(), segment))
         };
-        let (_, segment, file) =
+        let (_, segment, sparsest) =
             candidates.filter_map(percent).min_by_key(|(percent, number, _)| (*percent, *number))?;
+        let file = sparsest.file().ok()?;
         let header = SegmentHeader::read(&*file, store).ok()??;
         let start = Position { segment, offset: SEGMENT_HEADER_BYTES };
         let reader = SegmentReader::new(file, store, start).ok()?;

@@ -15,12 +15,20 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
+
 /// One open file. It stays readable after its name was removed.
 pub(super) trait StoreFile: Debug + Send + Sync + 'static {
     /// How long the file is, in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Fills `bytes` from `offset` on; an error if the file ends before.
     fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+    /// The `len` bytes from `offset` on; an error if the file ends before.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.read_exact_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
     /// Writes all of `bytes` at `offset`, extending the file if it ends before.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros that take no space.
@@ -109,6 +117,21 @@ impl StoreFile for RealFile {
 
     fn read_exact_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
+    }
+
+    // Into memory that was not made zeros before.
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let offset = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
     }
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

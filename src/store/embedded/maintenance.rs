@@ -10,8 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::compaction::{Compaction, Step};
-use super::files::FileLayer;
-use super::journal::{Covered, StoreId, segment_name};
+use super::journal::{Covered, StoreId};
 use super::metrics::{add, micros};
 use super::overlay::Overlay;
 use super::shared::Shared;
@@ -36,7 +35,6 @@ pub(super) enum Work {
 /// The thread's state.
 pub(super) struct Maintenance {
     shared: Arc<Shared>,
-    files: Arc<dyn FileLayer>,
     store: StoreId,
     work: Receiver<Work>,
     tree: Tree,
@@ -50,7 +48,6 @@ pub(super) struct Maintenance {
 impl Maintenance {
     pub(super) fn new(
         shared: Arc<Shared>,
-        files: Arc<dyn FileLayer>,
         store: StoreId,
         work: Receiver<Work>,
         tree: Tree,
@@ -58,7 +55,7 @@ impl Maintenance {
         live: LiveBytes,
     ) -> Self {
         let compaction = None;
-        Self { shared, files, store, work, tree, covered, live, compaction, left_alone: BTreeSet::new() }
+        Self { shared, store, work, tree, covered, live, compaction, left_alone: BTreeSet::new() }
     }
 
     /// Works until it is told to stop, or the store closes.
@@ -99,37 +96,32 @@ impl Maintenance {
         self.choose_sparse_segment();
     }
 
-    /// Removes the segments behind what the tree covers that it does not point to. Snapshots that still read them have
-    /// them open; the space comes back with the last one.
+    /// Removes the segments behind what the tree covers that it does not point to. The space comes back with the last
+    /// snapshot that may still read them.
     fn remove_dead_segments(&mut self) {
         self.shared.counters.live_bytes.store(self.live.values().sum(), Ordering::Relaxed);
         let covered = self.covered.position.segment;
-        let segments = self.shared.views.current().segments.clone();
+        let view = self.shared.views.current();
         let is_dead = |number: &u64| *number < covered && !self.live.contains_key(number);
-        let dead: Vec<u64> = segments.keys().copied().filter(is_dead).collect();
+        let dead: Vec<u64> = view.segments.iter().map(|segment| segment.number()).filter(is_dead).collect();
+        drop(view);
         if dead.is_empty() {
             return;
         }
         self.shared.views.change(|view| {
             let segments = Arc::make_mut(&mut view.segments);
-            segments.retain(|number, _| !dead.contains(number));
+            dead.iter().for_each(|number| segments.remove(*number));
         });
-        for number in &dead {
-            match self.files.remove(&segment_name(*number)) {
-                Ok(()) => add(&self.shared.counters.segments_removed, 1),
-                // It is tried again at the next opening.
-                Err(error) => {
-                    tracing::warn!(%error, number, "a segment without live values could not be removed");
-                }
-            }
-        }
+        add(&self.shared.counters.segments_removed, dead.len() as u64);
     }
 
     fn choose_sparse_segment(&mut self) {
         if self.compaction.is_none() {
             let segments = self.shared.views.current().segments.clone();
-            let behind = segments.range(..self.covered.position.segment);
-            let candidates = behind.filter(|(number, _)| !self.left_alone.contains(number));
+            let is_behind = |number: u64| number < self.covered.position.segment;
+            let candidates = segments.iter().filter(|segment| {
+                is_behind(segment.number()) && !self.left_alone.contains(&segment.number())
+            });
             self.compaction = Compaction::of_sparsest(candidates, &self.live, self.store);
         }
     }

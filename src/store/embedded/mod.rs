@@ -42,7 +42,7 @@ use self::committer::{Committer, CommitterSettings, Recovered};
 use self::directory::DirectoryLock;
 use self::files::{FileLayer, RealFiles};
 use self::journal::{
-    Covered, JournalWriter, ReplayError, Replayed, Segments, StoreId, open_segments, replay, segment_name,
+    Ahead, Covered, JournalWriter, ReplayError, Replayed, Segments, StoreId, replay, segment_name,
 };
 use self::maintenance::Maintenance;
 use self::overlay::Overlay;
@@ -68,12 +68,13 @@ pub struct EmbeddedStore {
 /// What all clones and transactions hold.
 struct Handle {
     shared: Arc<Shared>,
+    ahead: Arc<Ahead>,
     threads: Mutex<Option<Threads>>,
 }
 
 /// The threads, and the right to the directory that they need.
 struct Threads {
-    threads: [JoinHandle<()>; 2],
+    threads: Vec<JoinHandle<()>>,
     _lock: Option<DirectoryLock>,
 }
 
@@ -100,9 +101,11 @@ impl EmbeddedStore {
         let store = directory::identify(&*files)?;
         let opened = Tree::open(&*files, options.tree_cache_bytes, options.check_tree);
         let OpenedTree { tree, is_new, covered, live, reader } = opened.map_err(tree_error)?;
-        let mut segments = open_segments(&*files).map_err(|error| io_error("the journal", error))?;
+        let segments = Segments::find(files.clone(), options.open_segments_max);
+        let mut segments = segments.map_err(|error| io_error("the journal", error))?;
         check_segments(&segments, &live, is_new)?;
-        let recovered = recover(&files, store, &mut segments, covered, &options)?;
+        let ahead = Arc::new(Ahead::new(options.journal_ahead_bytes));
+        let recovered = recover(&files, store, &mut segments, covered, ahead.clone(), &options)?;
         let view = View {
             overlays: vec![recovered.overlay.clone()],
             tree: Arc::new(reader),
@@ -119,13 +122,21 @@ impl EmbeddedStore {
         let shared = Arc::new(shared);
         let committer =
             Committer::new(shared.clone(), files.clone(), settings, messages, maintenance_sender, recovered);
-        let maintenance = Maintenance::new(shared.clone(), files, store, work, tree, covered, live);
-        let threads = [
+        let maintenance = Maintenance::new(shared.clone(), store, work, tree, covered, live);
+        let mut threads = vec![
             spawn("store-committer", shared.clone(), move || committer.run())?,
             spawn("store-maintenance", shared.clone(), move || maintenance.run())?,
         ];
+        if ahead.is_wanted() {
+            let (shared, ahead) = (shared.clone(), ahead.clone());
+            threads.push(spawn("store-ahead", shared.clone(), move || {
+                if let Err(error) = ahead.run(&*files) {
+                    shared.close(&format!("syncing the journal failed: {error}"));
+                }
+            })?);
+        }
         let threads = Mutex::new(Some(Threads { threads, _lock: lock }));
-        Ok(Self { handle: Arc::new(Handle { shared, threads }) })
+        Ok(Self { handle: Arc::new(Handle { shared, ahead, threads }) })
     }
 
     /// Returns with the reason when the store closes because it cannot go on: a failed write or sync. All calls fail
@@ -170,6 +181,7 @@ impl Handle {
         let ended = self.threads.lock().expect("nothing panics with the lock held").take();
         let Some(Threads { threads, _lock }) = ended else { return };
         self.shared.stop_committer();
+        self.ahead.stop();
         for thread in threads {
             // A thread that panicked has closed the store.
             let _ = thread.join();
@@ -186,10 +198,10 @@ impl Drop for Handle {
 /// Refuses a directory that lacks files which something points to.
 fn check_segments(segments: &Segments, live: &LiveBytes, is_new: bool) -> Result<(), OpenError> {
     let damaged = |place: String| Err(OpenError::Damaged { place });
-    if is_new && segments.keys().any(|number| *number > 1) {
+    if is_new && segments.iter().any(|segment| segment.number() > 1) {
         return damaged("tree.redb is missing".to_owned());
     }
-    match live.keys().find(|number| !segments.contains_key(number)) {
+    match live.keys().find(|number| segments.get(**number).is_none()) {
         Some(number) => damaged(format!("{} is missing", segment_name(*number))),
         None => Ok(()),
     }
@@ -201,6 +213,7 @@ fn recover(
     store: StoreId,
     segments: &mut Segments,
     covered: Covered,
+    ahead: Arc<Ahead>,
     options: &EmbeddedOptions,
 ) -> Result<Recovered, OpenError> {
     let overlay = Arc::new(Overlay::default());
@@ -213,8 +226,8 @@ fn recover(
     });
     drop(writer);
     let Replayed { end, sequence, version, bytes } = replayed.map_err(replay_error)?;
-    let file = segments[&end.segment].clone();
-    let journal = JournalWriter::new(files.clone(), store, options.segment_bytes, file, end, sequence);
+    let file = files.open(&segment_name(end.segment)).map_err(|error| io_error("the journal", error))?;
+    let journal = JournalWriter::new(files.clone(), store, options.segment_bytes, file, end, sequence, ahead);
     let replayed = version;
     let is_first = replayed == Version::default();
     let version = if is_first { Version::first_of_ms(options.clock.now_ms()) } else { replayed };

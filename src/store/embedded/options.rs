@@ -38,14 +38,19 @@ pub struct EmbeddedOptions {
     pub commit_max_ms: u64,
     /// When a commit is on disk (`store.sync`).
     pub sync: SyncPolicy,
-    /// From how much memory on the newest entries are written to the tree (`store.overlay.bytes`). While that is done,
-    /// as much again is taken by new ones.
+    /// How much memory the entries take that the tree does not have yet (`store.overlay.bytes`). They are written to it
+    /// from a third of that on, and commits slow down by degrees when more come meanwhile than it has room for.
     pub overlay_bytes: usize,
     /// From how many bytes of journal on the same is done (`store.journal.flush.bytes`): about what an opening after a
     /// crash reads.
     pub journal_flush_bytes: u64,
-    /// How long one segment of the journal gets (`store.segment.bytes`). Each takes a file descriptor.
+    /// How far ahead of the journal's end its segment is filled with zeros (`store.journal.ahead.bytes`), so that commits
+    /// find blocks that the file has already; 0 for not at all. Never more than was appended since the opening.
+    pub journal_ahead_bytes: u64,
+    /// How long one segment of the journal gets (`store.segment.bytes`).
     pub segment_bytes: u64,
+    /// How many segments stay open to be read (`store.open.segments.max`): each takes a file descriptor.
+    pub open_segments_max: usize,
     /// Below how many free bytes of disk a commit that puts data is refused (`store.reserve.bytes`): every one that is
     /// [`growing`](crate::Txn::growing), and any other that puts more than a little.
     pub reserve_bytes: u64,
@@ -67,9 +72,11 @@ impl EmbeddedOptions {
             limits: TransactionLimits::default(),
             commit_max_ms: 30_000,
             sync: SyncPolicy::Always,
-            overlay_bytes: 16 << 20,
+            overlay_bytes: 32 << 20,
             journal_flush_bytes: 128 << 20,
+            journal_ahead_bytes: 4 << 20,
             segment_bytes: 128 << 20,
+            open_segments_max: 256,
             reserve_bytes: 256 << 20,
             tree_cache_bytes: 8 << 20,
             check_tree: false,
@@ -86,6 +93,7 @@ impl EmbeddedOptions {
         is_at_least("store.overlay.bytes", self.overlay_bytes as u64, 1)?;
         is_at_least("store.journal.flush.bytes", self.journal_flush_bytes, 1)?;
         is_at_least("store.segment.bytes", self.segment_bytes, SEGMENT_MIN_BYTES)?;
+        is_at_least("store.open.segments.max", self.open_segments_max as u64, 1)?;
         let actual = self.limits.max_bytes as u64;
         if actual > TRANSACTION_MAX_BYTES {
             let setting = "transaction.max.bytes";
@@ -104,7 +112,9 @@ impl fmt::Debug for EmbeddedOptions {
             .field("sync", &self.sync)
             .field("overlay_bytes", &self.overlay_bytes)
             .field("journal_flush_bytes", &self.journal_flush_bytes)
+            .field("journal_ahead_bytes", &self.journal_ahead_bytes)
             .field("segment_bytes", &self.segment_bytes)
+            .field("open_segments_max", &self.open_segments_max)
             .field("reserve_bytes", &self.reserve_bytes)
             .field("tree_cache_bytes", &self.tree_cache_bytes)
             .field("check_tree", &self.check_tree)

@@ -18,8 +18,12 @@ use bytes::Bytes;
 use super::slot::Slot;
 use crate::{Direction, KeyRange, Version};
 
-/// What one entry takes beside its key and value: map node, version chain, allocator.
-const ENTRY_OVERHEAD_BYTES: usize = 192;
+/// What one entry takes in the map's nodes, which are little more than half full where keys come in order.
+const NODE_BYTES: usize = (size_of::<Bytes>() + size_of::<History>()) * 2;
+/// What one older version takes beside its value.
+const OLDER_VERSION_BYTES: usize = size_of::<(Version, Change)>();
+/// What an allocation takes beside what it was asked for, on average and with rounding.
+const ALLOCATION_BYTES: usize = 16;
 /// How many entries a scan copies under one lock: the first time, and at most.
 const SCAN_STEP_FIRST: usize = 8;
 const SCAN_STEP_MAX: usize = 256;
@@ -53,7 +57,7 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// About how much memory it takes.
+    /// How much memory it takes, as the allocator has it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -77,7 +81,7 @@ impl Overlay {
             let is_gone = map.get(&key).is_some_and(|history| history.newest == (version, None));
             if is_gone && let Some(history) = map.remove(&key) {
                 let values: usize = history.older.iter().map(|(_, change)| change_bytes(change)).sum();
-                let bytes = ENTRY_OVERHEAD_BYTES + key.len() + values + change_bytes(&history.newest.1);
+                let bytes = entry_bytes(&key, &history.newest.1) + values + older_bytes(&history.older);
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
@@ -133,28 +137,42 @@ impl OverlayWriter<'_> {
         change: Change,
         born_here: bool,
     ) -> Option<Bytes> {
-        let added = change_bytes(&change);
         let Some(history) = self.map.get_mut(key) else {
-            self.bytes.fetch_add(ENTRY_OVERHEAD_BYTES + key.len() + added, Ordering::Relaxed);
+            self.bytes.fetch_add(entry_bytes(key, &change), Ordering::Relaxed);
             let history = History { newest: (version, change), older: Vec::new(), born_here };
             self.map.insert(Bytes::copy_from_slice(key), history);
             return None;
         };
-        self.bytes.fetch_add(added, Ordering::Relaxed);
+        let mut dropped = older_bytes(&history.older);
+        let mut added = change_bytes(&change);
         if history.newest.0 <= self.oldest_open {
-            let dropped = history.older.drain(..).map(|(_, change)| change_bytes(&change)).sum();
-            self.bytes.fetch_sub(dropped, Ordering::Relaxed);
+            dropped += history.older.drain(..).map(|(_, change)| change_bytes(&change)).sum::<usize>();
         }
         let may_be_forgotten = history.born_here && change.is_none();
         let replaced = std::mem::replace(&mut history.newest, (version, change));
+        if history.older.is_empty() {
+            // Mostly there is but one, and by itself a vector begins with room for four.
+            history.older.reserve_exact(1);
+        }
         history.older.push(replaced);
+        added += older_bytes(&history.older);
+        self.bytes.fetch_add(added, Ordering::Relaxed);
+        self.bytes.fetch_sub(dropped, Ordering::Relaxed);
         may_be_forgotten.then(|| Bytes::copy_from_slice(key))
     }
 }
 
+fn entry_bytes(key: &[u8], newest: &Change) -> usize {
+    NODE_BYTES + key.len() + ALLOCATION_BYTES + change_bytes(newest)
+}
+
+fn older_bytes(older: &Vec<(Version, Change)>) -> usize {
+    if older.capacity() == 0 { 0 } else { older.capacity() * OLDER_VERSION_BYTES + ALLOCATION_BYTES }
+}
+
 fn change_bytes(change: &Change) -> usize {
     match change {
-        Some(Slot::Inline(value)) => value.len(),
+        Some(Slot::Inline(value)) => value.len() + ALLOCATION_BYTES,
         Some(Slot::Pointer(_)) | None => 0,
     }
 }

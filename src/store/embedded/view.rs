@@ -73,10 +73,10 @@ impl View {
                 position.offset
             ),
         };
-        let segment =
-            self.segments.get(&position.segment).ok_or_else(|| damaged("the segment is missing"))?;
-        let mut value = vec![0; len as usize];
-        segment.read_exact_at(position.offset, &mut value).map_err(|error| damaged(&error.to_string()))?;
+        let segment = self.segments.get(position.segment).ok_or_else(|| damaged("the segment is missing"))?;
+        let file = segment.file().map_err(|error| damaged(&error.to_string()))?;
+        let value =
+            file.read_at(position.offset, len as usize).map_err(|error| damaged(&error.to_string()))?;
         if crc32c::crc32c(&value) != crc {
             return Err(damaged("checksum mismatch"));
         }

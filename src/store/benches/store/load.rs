@@ -9,17 +9,39 @@ use anyhow::Result;
 use bytes::{BufMut, Bytes, BytesMut};
 use tidegate_store::{EmbeddedStore, Store, Txn};
 
-use crate::{open, resident_mib, written_bytes};
+use crate::{BLOCK_BYTES, open, resident_mib, written_bytes};
 
 /// A kind of transaction.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(crate) enum Kind {
     /// One key of 20 bytes with a value of 100 bytes.
     Small,
     /// A row of 200 bytes, two index entries and an outbox entry: what a model and its event take.
     ModelAndEvent,
     /// A record batch of 16 KiB and the state of its partition.
     Append,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Small, Self::ModelAndEvent, Self::Append];
+
+    /// What its rows are asked for by.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Small => "load 100 B",
+            Self::ModelAndEvent => "load row",
+            Self::Append => "load append",
+        }
+    }
+
+    /// What its rows begin with, how many bytes of values it writes, and with how many committers it is measured.
+    fn rows(self) -> (&'static str, u64, &'static [u64]) {
+        match self {
+            Self::Small => ("100 B", 100, &[1, 16, 64, 128]),
+            Self::ModelAndEvent => ("row, 2 indexes, outbox", 502, &[1, 16, 64]),
+            Self::Append => ("16 KiB append", 16_384, &[1, 16, 64]),
+        }
+    }
 }
 
 /// What was measured.
@@ -34,22 +56,18 @@ struct Measured {
 }
 
 /// Prints the table.
-pub(crate) async fn measure(dir: &Path, time: Duration) -> Result<()> {
+pub(crate) async fn measure(dir: &Path, kinds: &[Kind], committers: &[u64], time: Duration) -> Result<()> {
     println!("\n## Commits by committers, each on disk before it is acknowledged\n");
     println!(
         "| transaction | committers | commits/s | MB/s of values | mean | p50 | p99 | max | written/commit | per group | resident |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let kinds = [
-        ("100 B", Kind::Small, 100, &[1, 16, 64, 128][..]),
-        ("row, 2 indexes, outbox", Kind::ModelAndEvent, 500, &[1, 16, 64]),
-        ("16 KiB append", Kind::Append, 16_384, &[1, 16, 64]),
-    ];
-    for (name, kind, value_bytes, all_committers) in kinds {
-        for committers in all_committers {
+    for kind in kinds {
+        let (name, value_bytes, measured) = kind.rows();
+        for committers in measured.iter().filter(|count| committers.contains(count)) {
             let dir = dir.join("load");
             let store = open(&dir)?;
-            let measured = run(&store, kind, *committers, time).await?;
+            let measured = run(&store, *kind, *committers, time).await?;
             let resident = resident_mib()?;
             store.shutdown().await;
             drop(store);
@@ -125,7 +143,7 @@ async fn run(store: &EmbeddedStore, kind: Kind, committers: u64, time: Duration)
         p50: latencies[latencies.len() / 2],
         p99: latencies[latencies.len() * 99 / 100],
         longest: latencies[latencies.len() - 1],
-        bytes_per_commit: (written_bytes()? - before) / commits,
+        bytes_per_commit: (written_bytes()? - before + metrics.groups * BLOCK_BYTES) / commits,
         group: metrics.commits / metrics.groups,
     })
 }

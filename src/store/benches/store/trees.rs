@@ -7,7 +7,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use tidegate_store::{EmbeddedStore, Store, Txn};
 
-use crate::{open, written_bytes};
+use crate::{BLOCK_BYTES, open, written_bytes};
 
 /// The tree is filled with values just too small to stay in the journal.
 pub(crate) const FILL_VALUE_BYTES: u64 = 4_000;
@@ -63,12 +63,13 @@ pub(crate) async fn measure(dir: &Path, gib: u64, time: Duration) -> Result<()> 
         let took = began.elapsed();
         // What they write in the end is counted with them: closing waits for what is being flushed.
         store.shutdown().await;
+        let written = written_bytes()? - before + store.metrics().groups * BLOCK_BYTES;
         let commits = groups * concurrency;
         println!(
             "| embedded | {concurrency} | {:.0} | {:.2} ms | {:.1} KiB | {:.0} ms |",
             commits as f64 / took.as_secs_f64(),
             took.as_secs_f64() * 1e3 / groups as f64,
-            (written_bytes()? - before) as f64 / commits as f64 / 1_024.0,
+            written as f64 / commits as f64 / 1_024.0,
             opening.as_secs_f64() * 1e3,
         );
     }

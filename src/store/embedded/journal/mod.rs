@@ -8,16 +8,18 @@
 //! What always holds: groups have contiguous numbers across segments; a segment is created, filled, and left only when
 //! all of it is durable; the end of each but the last is written down in the head of the next.
 
+mod ahead;
 mod group;
 mod replay;
 mod segment;
+mod segments;
 mod transaction;
 mod writer;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use group::{GroupBuilder, StoreId};
 pub(crate) use replay::{Covered, ReplayError, Replayed, replay};
-pub(crate) use segment::{
-    SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, Segments, open_segments, segment_name,
-};
+pub(crate) use segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, segment_name};
+pub(crate) use segments::{Segment, Segments};
 pub(crate) use transaction::{Change, TransactionEncoder};
 pub(crate) use writer::{AppendError, JournalWriter};

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::super::files::{FileLayer, StoreFile};
 use super::super::slot::Position;
 use super::group::{GROUP_HEADER_BYTES, StoreId};
-use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, Segments, segment_name};
+use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, SegmentReader, segment_name};
+use super::segments::Segments;
 use super::transaction::KeyChange;
 use super::writer::create_segment;
 use crate::Version;
@@ -80,15 +81,18 @@ pub(crate) fn replay(
     drop_unfinished_segment(&**files, store, segments, covered)?;
     let Covered { position: mut end, mut sequence, mut version } = covered;
     let mut bytes = 0;
-    if segments.is_empty() && covered == Covered::nothing() {
+    if segments.len() == 0 && covered == Covered::nothing() {
         let header = SegmentHeader { number: end.segment, first_sequence: 0, previous_end: 0 };
-        segments.insert(end.segment, create_segment(&**files, store, header)?);
+        create_segment(&**files, store, header)?;
+        segments.insert(end.segment);
     }
     // Groups that no later one calls durable, and where they begin in the segment.
     let mut unconfirmed = VecDeque::new();
-    let last = segments.keys().next_back().copied().unwrap_or(0).max(covered.position.segment);
+    let last =
+        segments.iter().next_back().map_or(0, |segment| segment.number()).max(covered.position.segment);
     for number in covered.position.segment..=last {
-        let file = segments.get(&number).ok_or_else(|| damaged(number, 0, "the segment is missing"))?.clone();
+        let file =
+            segments.get(number).ok_or_else(|| damaged(number, 0, "the segment is missing"))?.file()?;
         let header = SegmentHeader::read(&*file, store)?.ok_or_else(|| damaged(number, 0, "its head"))?;
         if number > covered.position.segment {
             if (header.number, header.first_sequence, header.previous_end) != (number, sequence, end.offset) {
@@ -136,17 +140,18 @@ fn drop_unfinished_segment(
     segments: &mut Segments,
     covered: Covered,
 ) -> Result<(), ReplayError> {
-    let Some((&number, file)) = segments.last_key_value() else { return Ok(()) };
+    let Some(segment) = segments.iter().next_back() else { return Ok(()) };
+    let (number, file) = (segment.number(), segment.file()?);
     let may_be_unfinished = number > covered.position.segment || covered == Covered::nothing();
-    if !may_be_unfinished || SegmentHeader::read(&**file, store)?.is_some() {
+    if !may_be_unfinished || SegmentHeader::read(&*file, store)?.is_some() {
         return Ok(());
     }
     let start = Position { segment: number, offset: 0 };
-    if SegmentReader::new(file.clone(), store, start)?.finds_ahead(|_| true)? {
+    if SegmentReader::new(file, store, start)?.finds_ahead(|_| true)? {
         return Err(damaged(number, 0, "its head"));
     }
     files.remove(&segment_name(number))?;
-    segments.remove(&number);
+    segments.forget(number);
     Ok(())
 }
 

@@ -1,10 +1,9 @@
 //! One file of the journal.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::super::files::{FileLayer, StoreFile};
+use super::super::files::StoreFile;
 use super::super::slot::Position;
 use super::group::{GROUP_ALIGN_BYTES, GROUP_ALIGN_LEN, GROUP_HEADER_BYTES, GroupHeader, StoreId};
 
@@ -12,27 +11,13 @@ use super::group::{GROUP_ALIGN_BYTES, GROUP_ALIGN_LEN, GROUP_HEADER_BYTES, Group
 pub(crate) const SEGMENT_HEADER_BYTES: u64 = HEADER_LEN as u64;
 const HEADER_LEN: usize = 64;
 const SEGMENT_MAGIC: u32 = 0x4A47_4454;
-const NAME_PREFIX: &str = "journal-";
+pub(super) const NAME_PREFIX: &str = "journal-";
 /// How much is read from a segment at a time.
 const READ_BYTES: usize = 1 << 20;
-
-/// The segments there are, by number. Who holds the map can read what they hold, also after they were removed.
-pub(crate) type Segments = BTreeMap<u64, Arc<dyn StoreFile>>;
 
 /// The file name of a segment.
 pub(crate) fn segment_name(number: u64) -> String {
     format!("{NAME_PREFIX}{number:012}")
-}
-
-/// Opens all segments that have a file.
-pub(crate) fn open_segments(files: &dyn FileLayer) -> io::Result<Segments> {
-    let mut segments = Segments::new();
-    for name in files.names()? {
-        if let Some(number) = name.strip_prefix(NAME_PREFIX).and_then(|digits| digits.parse().ok()) {
-            segments.insert(number, files.open(&name)?);
-        }
-    }
-    Ok(segments)
 }
 
 /// What a segment says of itself.

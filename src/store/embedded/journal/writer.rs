@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::super::files::{FileLayer, StoreFile};
 use super::super::slot::Position;
+use super::ahead::Ahead;
 use super::group::{GROUP_HEADER_BYTES, GroupBuilder, GroupHeader, StoreId};
 use super::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::Version;
@@ -36,6 +37,8 @@ pub(crate) struct JournalWriter {
     sequence: u64,
     /// All groups below this number are durable.
     durable_sequence: u64,
+    /// What is told where the journal ends, and writes zeros behind it.
+    ahead: Arc<Ahead>,
 }
 
 impl JournalWriter {
@@ -47,9 +50,12 @@ impl JournalWriter {
         file: Arc<dyn StoreFile>,
         position: Position,
         sequence: u64,
+        ahead: Arc<Ahead>,
     ) -> Self {
         let allocated = position.offset;
-        Self { files, store, segment_bytes, file, position, allocated, sequence, durable_sequence: sequence }
+        ahead.begin_segment(position.segment, position.offset);
+        let durable_sequence = sequence;
+        Self { files, store, segment_bytes, file, position, allocated, sequence, durable_sequence, ahead }
     }
 
     /// Where the next group goes.
@@ -65,11 +71,6 @@ impl JournalWriter {
     /// Whether a group waits for [`sync`](Self::sync).
     pub(crate) fn is_dirty(&self) -> bool {
         self.durable_sequence < self.sequence
-    }
-
-    /// The segment in use.
-    pub(crate) fn segment(&self) -> (u64, &Arc<dyn StoreFile>) {
-        (self.position.segment, &self.file)
     }
 
     /// Begins a new segment if a group of that many bytes does not fit into this one; whether it did.
@@ -90,6 +91,7 @@ impl JournalWriter {
                 AppendError::Failed(error)
             }
         })?;
+        self.ahead.begin_segment(number, SEGMENT_HEADER_BYTES);
         // Only gives space back: what lies behind the end is never read.
         if let Err(error) = self.file.set_len(previous_end) {
             tracing::warn!(%error, segment = self.position.segment, "the unused end of a segment could not be cut");
@@ -109,7 +111,8 @@ impl JournalWriter {
         let position = self.position;
         let (header, bytes) = group.finish(self.sequence, self.durable_sequence, first_version, self.store);
         let end = position.offset + header.group_bytes();
-        self.allocate(end)?;
+        let until = self.allocate(end, self.ahead.distance_after(header.group_bytes()))?;
+        self.ahead.take(end, until);
         self.file.write_all_at(position.offset, bytes).map_err(refused)?;
         self.position.offset = end;
         self.sequence += 1;
@@ -126,21 +129,23 @@ impl JournalWriter {
         Ok(())
     }
 
-    fn allocate(&mut self, end: u64) -> Result<(), AppendError> {
-        if end <= self.allocated {
-            return Ok(());
+    /// Reserves space up to `end`, and `ahead` behind it if there is enough; gives up to where of that it is reserved.
+    fn allocate(&mut self, end: u64, ahead: u64) -> Result<u64, AppendError> {
+        let wanted = (end + ahead).min(self.segment_bytes).max(end);
+        if wanted > self.allocated {
+            let step = (self.allocated + ALLOCATE_BYTES).min(self.segment_bytes).max(wanted);
+            // At the brim of the disk: at least what this group needs.
+            self.allocated = match self.file.allocate(step) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && end <= self.allocated => {
+                    self.allocated
+                }
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    self.file.allocate(end).map(|()| end).map_err(refused)?
+                }
+                result => result.map(|()| step).map_err(refused)?,
+            };
         }
-        let step = (self.allocated + ALLOCATE_BYTES).min(self.segment_bytes);
-        // At the brim of the disk: at least what this group needs.
-        let len = match self.file.allocate(end.max(step)) {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                self.file.allocate(end).map_err(refused)?;
-                end
-            }
-            result => result.map(|()| end.max(step)).map_err(refused)?,
-        };
-        self.allocated = len;
-        Ok(())
+        Ok(wanted.min(self.allocated))
     }
 }
 

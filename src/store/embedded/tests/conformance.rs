@@ -19,7 +19,7 @@ struct Embedded<const TINY: bool> {
 fn open<const TINY: bool>(dir: TempDir, clock: ManualClock) -> Embedded<TINY> {
     let mut options = EmbeddedOptions::new(Arc::new(clock.clone()));
     if TINY {
-        options.overlay_bytes = 2_000;
+        options.overlay_bytes = 6_000;
         options.journal_flush_bytes = 50_000;
         options.segment_bytes = 20_000;
         options.tree_cache_bytes = 1 << 20;

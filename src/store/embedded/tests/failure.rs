@@ -16,7 +16,7 @@ use crate::{
 
 fn options() -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
-    options.overlay_bytes = 10_000;
+    options.overlay_bytes = 30_000;
     options.journal_flush_bytes = 60_000;
     options.segment_bytes = 30_000;
     options.tree_cache_bytes = 1 << 20;
@@ -358,7 +358,7 @@ async fn commits_and_reads_go_on_while_a_flush_is_stuck() {
     let store = open(&files);
     files.hold_syncs_of("tree.redb");
     let mut number = 0;
-    // Past the first overlay, which is frozen, and a part of the next one.
+    // Past the first overlay, which is frozen, and most of what there is room for beside it.
     while store.metrics().overlay_bytes < 22_000 {
         put(&store, &format!("key/{number}"), vec![7; 200].into()).await.unwrap();
         number += 1;

@@ -65,6 +65,22 @@ async fn a_conflict_is_answered_when_what_came_first_can_be_seen() {
 }
 
 /// Waits until the deadline without waiting: nothing but a time-out can come next.
+#[tokio::test]
+async fn commits_that_wait_share_one_sync() {
+    let (files, store, first) = hanging("first").await;
+    let before = files.syncs();
+    let mut waiting = Vec::new();
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        waiting.push(putting(&store, key, "1").await);
+    }
+    files.release_syncs();
+    first.await.unwrap();
+    for committing in waiting {
+        committing.await.unwrap();
+    }
+    assert_eq!(files.syncs() - before, 2, "that of the first, and one for all others");
+}
+
 async fn past_its_deadline(committing: Committing) -> Result<Committed, CommitError> {
     tokio::time::pause();
     let answer = committing.await;

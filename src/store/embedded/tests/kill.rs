@@ -22,9 +22,10 @@ const ACKNOWLEDGED: &str = "acknowledged";
 
 fn open(dir: &Path) -> EmbeddedStore {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
-    options.overlay_bytes = 300_000;
+    options.overlay_bytes = 900_000;
     options.journal_flush_bytes = 4 << 20;
     options.segment_bytes = 2 << 20;
+    options.journal_ahead_bytes = 256 << 10;
     EmbeddedStore::open(dir, options).unwrap()
 }
 

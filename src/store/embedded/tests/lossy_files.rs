@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use rand::rngs::StdRng;
@@ -34,12 +35,16 @@ struct Disk {
     syncs: u64,
     fail_sync_at: Option<u64>,
     capacity_bytes: Option<u64>,
-    /// The file whose syncs do not end.
-    held: Option<usize>,
+    /// The file whose syncs do not end, and from which of its handles on.
+    held: Option<(usize, u64)>,
     /// How many syncs have waited, or wait, to end.
     held_syncs: u64,
     /// How many of them may go on.
     let_through: u64,
+    /// How many handles there have been.
+    handles: u64,
+    /// Bytes of writes to the journal of nothing but zeros.
+    zeros_written: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +52,10 @@ struct Contents {
     seen: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// How often a sync has failed: every handle is told once.
+    failures: u64,
+    /// How many handles are open now.
+    handles: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +112,14 @@ impl LossyFiles {
     pub(super) fn hold_syncs_of(&self, name: &str) {
         let mut disk = self.disk();
         let file = disk.names[name];
-        disk.held = Some(file);
+        disk.held = Some((file, 0));
+    }
+
+    /// The same for those of handles that are opened from now on.
+    pub(super) fn hold_syncs_of_later_handles_of(&self, name: &str) {
+        let mut disk = self.disk();
+        let file = disk.names[name];
+        disk.held = Some((file, disk.handles + 1));
     }
 
     /// Lets the syncs go on.
@@ -149,6 +165,18 @@ impl LossyFiles {
         self.disk().capacity_bytes = capacity_bytes;
     }
 
+    /// How many bytes were written to the journal that are nothing but zeros.
+    pub(super) fn zeros_written(&self) -> u64 {
+        self.disk().zeros_written
+    }
+
+    /// How many handles of files whose names begin so are open.
+    pub(super) fn open_handles(&self, prefix: &str) -> u64 {
+        let disk = self.disk();
+        let named = disk.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.map(|(_, file)| disk.files[*file].handles).sum()
+    }
+
     /// How many bytes all files together have.
     pub(super) fn used_bytes(&self) -> u64 {
         self.disk().used_bytes()
@@ -176,6 +204,7 @@ impl LossyFiles {
             seen: file.seen.clone(),
             durable: file.durable.clone(),
             pending: file.pending.clone(),
+            ..Contents::default()
         };
         let survived = Disk {
             files: disk.files.iter().map(copy).collect(),
@@ -202,7 +231,11 @@ impl LossyFiles {
             for change in &file.pending {
                 survive(&mut contents, change, keep_percent, rng);
             }
-            survived.files.push(Contents { seen: contents.clone(), durable: contents, pending: Vec::new() });
+            survived.files.push(Contents {
+                seen: contents.clone(),
+                durable: contents,
+                ..Contents::default()
+            });
         }
         survived.durable_names.clone_from(&survived.names);
         Self::of(survived)
@@ -294,9 +327,12 @@ impl FileLayer for LossyFiles {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {
-        let disk = self.disk();
-        disk.check()?;
-        Ok(Arc::new(LossyFile { files: self.clone(), file: disk.find(name)? }))
+        let file = {
+            let disk = self.disk();
+            disk.check()?;
+            disk.find(name)?
+        };
+        Ok(Arc::new(LossyFile::open(self, file)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn StoreFile>> {
@@ -306,7 +342,7 @@ impl FileLayer for LossyFiles {
             disk.change_name(NameChange::Set(name.to_owned(), file));
             Ok(file)
         })?;
-        Ok(Arc::new(LossyFile { files: self.clone(), file }))
+        Ok(Arc::new(LossyFile::open(self, file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -340,23 +376,43 @@ impl FileLayer for LossyFiles {
     }
 }
 
+/// A handle of a file.
 #[derive(Debug)]
 struct LossyFile {
     files: LossyFiles,
     file: usize,
+    number: u64,
+    /// How many failures it was told of, or were before it.
+    failures_told: AtomicU64,
+}
+
+impl Drop for LossyFile {
+    fn drop(&mut self) {
+        self.files.disk().files[self.file].handles -= 1;
+    }
 }
 
 impl LossyFile {
+    fn open(files: &LossyFiles, file: usize) -> Self {
+        let mut disk = files.disk();
+        disk.handles += 1;
+        disk.files[file].handles += 1;
+        let failures_told = AtomicU64::new(disk.files[file].failures);
+        Self { files: files.clone(), file, number: disk.handles, failures_told }
+    }
+
     fn wait_while_held(&self) {
         let mut disk = self.files.disk();
-        if disk.held != Some(self.file) {
+        let is_held =
+            |disk: &Disk| disk.held.is_some_and(|(file, from)| file == self.file && self.number >= from);
+        if !is_held(&disk) {
             return;
         }
         disk.held_syncs += 1;
         let number = disk.held_syncs;
         self.files.released.notify_all();
-        let is_held = |disk: &mut Disk| disk.held == Some(self.file) && disk.let_through < number;
-        drop(self.files.released.wait_while(disk, is_held).expect("nothing panics with the lock held"));
+        let waits = |disk: &mut Disk| is_held(disk) && disk.let_through < number;
+        drop(self.files.released.wait_while(disk, waits).expect("nothing panics with the lock held"));
     }
 
     fn set_len_with(&self, len: u64, takes_space: bool) -> io::Result<()> {
@@ -395,6 +451,11 @@ impl StoreFile for LossyFile {
         self.files.change(|disk| {
             let now = disk.files[self.file].seen.len();
             disk.take_space((offset + bytes.len()).saturating_sub(now))?;
+            let mut names = disk.names.iter().filter(|(_, file)| **file == self.file);
+            let is_journal = names.any(|(name, _)| name.starts_with("journal-"));
+            if is_journal && bytes.iter().all(|byte| *byte == 0) {
+                disk.zeros_written += bytes.len() as u64;
+            }
             let file = &mut disk.files[self.file];
             write(&mut file.seen, offset, bytes);
             file.pending.push(Change::Write { offset, bytes: bytes.to_vec() });
@@ -424,10 +485,14 @@ impl StoreFile for LossyFile {
                 for change in file.pending.drain(..) {
                     survive(&mut file.durable, &change, 50, &mut rng);
                 }
-                return Err(io::Error::other("the disk failed"));
+                file.failures += 1;
             }
             for change in file.pending.drain(..) {
                 apply(&mut file.durable, &change);
+            }
+            // Every handle that was open is told, whichever of them was to sync.
+            if self.failures_told.swap(file.failures, Ordering::Relaxed) < file.failures {
+                return Err(io::Error::other("the disk failed"));
             }
             Ok(())
         })

@@ -23,10 +23,12 @@ const THREADS: u64 = 2;
 fn options(sync: SyncPolicy, rng: &mut StdRng) -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
     options.sync = sync;
-    options.overlay_bytes = rng.random_range(1_000..20_000);
+    options.overlay_bytes = rng.random_range(3_000..60_000);
     options.journal_flush_bytes = rng.random_range(20_000..100_000);
     options.segment_bytes = rng.random_range(10_000..50_000);
     options.tree_cache_bytes = 1 << 20;
+    options.journal_ahead_bytes = if rng.random_bool(0.7) { rng.random_range(1..20_000) } else { 0 };
+    options.open_segments_max = rng.random_range(1..4);
     options
 }
 

@@ -11,13 +11,17 @@ use crate::{Direction, KeyRange, Store, SystemClock, Txn};
 /// How often a test commits something while it waits for what goes on behind the commits.
 const NUDGES_MAX: usize = 20_000;
 
-fn open(files: &LossyFiles) -> EmbeddedStore {
+fn options() -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
-    options.overlay_bytes = 20_000;
+    options.overlay_bytes = 60_000;
     options.journal_flush_bytes = 60_000;
     options.segment_bytes = 40_000;
     options.tree_cache_bytes = 1 << 20;
-    EmbeddedStore::open_files(Arc::new(files.clone()), None, options).unwrap()
+    options
+}
+
+fn open(files: &LossyFiles) -> EmbeddedStore {
+    EmbeddedStore::open_files(Arc::new(files.clone()), None, options()).unwrap()
 }
 
 fn key(number: usize) -> Bytes {
@@ -62,10 +66,12 @@ async fn a_snapshot_reads_what_was_removed_after_it_from_segments_that_are_gone(
         txn.commit().await.unwrap();
     }
     nudge_until(&store, |metrics| metrics.segments_removed >= 5 && metrics.live_bytes == 0).await;
+    let used = files.used_bytes();
     for number in 0..40 {
         assert_eq!(snapshot.get(&key(number)).await.unwrap(), Some(value(number)));
     }
     drop(snapshot);
+    assert!(files.used_bytes() < used - 30 * 5_000, "their space comes back with the last snapshot");
     let mut now = store.begin().await.unwrap();
     assert_eq!(now.scan_keys(&KeyRange::prefix(b"key/"), 10, Direction::Forward).await.unwrap().len(), 0);
 }
@@ -137,4 +143,38 @@ async fn values_that_are_overwritten_all_the_time_take_no_more_space() {
     // 20 MB were written, into more than 500 segments.
     assert!(most < 40, "{most} segments at once");
     assert!(files.used_bytes() < 4 << 20, "{} bytes", files.used_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reading_across_many_segments_keeps_few_of_them_open() {
+    const OPEN_MAX: usize = 4;
+    const READERS: usize = 4;
+    // The segment in use is open to be written, and may be to be filled with zeros or gone through for sparse ones.
+    const BESIDE: usize = 3;
+    let files = LossyFiles::new();
+    let few = || EmbeddedOptions { open_segments_max: OPEN_MAX, ..options() };
+    let store = EmbeddedStore::open_files(Arc::new(files.clone()), None, few()).unwrap();
+    for number in 0..200 {
+        put(&store, key(number), value(number)).await;
+    }
+    store.shutdown().await;
+    let store = EmbeddedStore::open_files(Arc::new(files.clone()), None, few()).unwrap();
+    assert!(store.metrics().segments > 5 * OPEN_MAX as u64, "{:?}", store.metrics());
+    let readers: Vec<_> = (0..READERS)
+        .map(|reader| {
+            let (store, files) = (store.clone(), files.clone());
+            tokio::spawn(async move {
+                for step in 0..600 {
+                    let number = (step * (7 + 2 * reader)) % 200;
+                    let found = store.begin().await.unwrap().get(&key(number)).await.unwrap();
+                    assert_eq!(found, Some(value(number)));
+                    let open = usize::try_from(files.open_handles("journal-")).unwrap();
+                    assert!(open <= OPEN_MAX + READERS + BESIDE, "{open} are open");
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
 }
