@@ -37,6 +37,18 @@ impl DoneKey {
         Ok(Self { group, id: PartitionId { topic, partition }, offset })
     }
 
+    /// Every mark of every group, by group.
+    #[must_use]
+    pub fn all() -> (Bytes, Bytes) {
+        KeyWriter::new(KIND).range()
+    }
+
+    /// Every mark of a group, by partition.
+    #[must_use]
+    pub fn range_group(group: &str) -> (Bytes, Bytes) {
+        KeyWriter::new(KIND).str(group).range()
+    }
+
     /// Every mark of a group in a partition, by offset.
     #[must_use]
     pub fn range(group: &str, id: PartitionId) -> (Bytes, Bytes) {

@@ -219,7 +219,16 @@ fn group_goldens() -> Vec<Golden> {
         golden!(
             Parked,
             "key KL1, offset 42",
-            ParkedKey { group: group(), id: ID, key: bytes("KL1"), offset: Offset(42) }
+            ParkedKey { group: group(), id: ID, key: bytes("KL1"), offset: Offset(42) },
+            ParkedValue {
+                attempts: 2,
+                due_ms: TIME_MS,
+                cause: Some("late".into()),
+                timestamp_ms: TIME_MS,
+                key: Some(bytes("KL1")),
+                value: Some(bytes("{}")),
+                headers: vec![("h".into(), Some(bytes("v")))]
+            }
         ),
     ]
 }

@@ -80,7 +80,7 @@ pub use name::{
 pub use offset::{OffsetKey, OffsetValue};
 pub use order::KEY_MAX_BYTES;
 pub use outbox::OutboxKey;
-pub use parked::ParkedKey;
+pub use parked::{ParkedKey, ParkedValue};
 pub use partition::{partition_range, topic_range};
 pub use partition_state::{PartitionState, PartitionStateKey};
 pub use producer::{ProducerBatch, ProducerKey, ProducerValue};

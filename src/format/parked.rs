@@ -1,11 +1,13 @@
-//! A record that failed, or that waits behind one of the same key that did. Its value is the worker's to define.
+//! A record that failed, or that waits behind one of the same key that did, whole, so that retention cannot take it.
 
 use bytes::Bytes;
 
+use crate::field::{FieldReader, FieldWriter};
 use crate::order::{KeyReader, KeyWriter};
 use crate::{FormatError, Kind, Offset, PartitionId, PartitionIndex, TopicId};
 
 const KIND: Kind = Kind::Parked;
+const VERSION: u8 = 1;
 
 /// `parked/{group}/{topic id}/{partition}/{key}/{offset}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,18 @@ impl ParkedKey {
         Ok(Self { group, id: PartitionId { topic, partition }, key, offset })
     }
 
+    /// Every parked record of every group, by group.
+    #[must_use]
+    pub fn all() -> (Bytes, Bytes) {
+        KeyWriter::new(KIND).range()
+    }
+
+    /// Every parked record of a group, by partition.
+    #[must_use]
+    pub fn range_group(group: &str) -> (Bytes, Bytes) {
+        KeyWriter::new(KIND).str(group).range()
+    }
+
     /// Every parked record of a group in a partition, by key and offset.
     #[must_use]
     pub fn range(group: &str, id: PartitionId) -> (Bytes, Bytes) {
@@ -54,6 +68,60 @@ impl ParkedKey {
     #[must_use]
     pub fn range_key(group: &str, id: PartitionId, key: &[u8]) -> (Bytes, Bytes) {
         prefix(group, id).bytes(key).range()
+    }
+}
+
+/// A record that waits for another try.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedValue {
+    /// How often it was tried; 0 if it only waits behind another of its key.
+    pub attempts: u32,
+    /// When it may be tried, in milliseconds since the Unix epoch.
+    pub due_ms: i64,
+    /// Why the last try failed, if there was one that did.
+    pub cause: Option<String>,
+    /// The record's timestamp in milliseconds.
+    pub timestamp_ms: i64,
+    /// The record's key.
+    pub key: Option<Bytes>,
+    /// The record's value.
+    pub value: Option<Bytes>,
+    /// The record's headers, in order.
+    pub headers: Vec<(String, Option<Bytes>)>,
+}
+
+impl ParkedValue {
+    /// The value's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let payload = self.value.as_ref().map_or(0, Bytes::len);
+        FieldWriter::new(VERSION, payload + 256)
+            .u32(self.attempts)
+            .i64(self.due_ms)
+            .opt_str(self.cause.as_deref())
+            .i64(self.timestamp_ms)
+            .opt_bytes(self.key.as_deref())
+            .opt_bytes(self.value.as_deref())
+            .each(&self.headers, |writer, (name, value)| writer.str(name).opt_bytes(value.as_deref()))
+            .finish()
+    }
+
+    /// # Errors
+    /// The bytes are not such a value.
+    pub fn decode(value: Bytes) -> Result<Self, FormatError> {
+        let mut reader = FieldReader::new(KIND, VERSION, value)?;
+        let parked = Self {
+            attempts: reader.u32()?,
+            due_ms: reader.i64()?,
+            cause: reader.opt_str("cause")?,
+            timestamp_ms: reader.i64()?,
+            key: reader.opt_bytes("key")?,
+            value: reader.opt_bytes("value")?,
+            headers: reader
+                .each("headers", |reader| Ok((reader.str("header")?, reader.opt_bytes("header value")?)))?,
+        };
+        reader.finish()?;
+        Ok(parked)
     }
 }
 

@@ -163,6 +163,7 @@ values! {
     group_value: GroupValue from group_value;
     group_member_value: GroupMemberValue from group_member_value;
     offset_value: OffsetValue from offset_value;
+    parked_value: ParkedValue from parked_value;
     broker_value: BrokerValue from broker_value;
     gc_hold_value: GcHoldValue from gc_hold_value;
     cluster_value: ClusterValue from cluster_value;
@@ -230,6 +231,17 @@ proptest! {
         prop_assert_eq!(in_range(&ReferenceKey::range_parent(&left.parent_table, &left.parent), &key), same_parent);
         let of_field = ReferenceKey::range_field(&right.parent_table, &right.parent, &right.table, &right.field);
         prop_assert!(in_range(&of_field, &key));
+    }
+
+    #[test]
+    fn marks_of_a_worker_lie_in_the_ranges_of_their_group(done in at_random::done_key(), parked in at_random::parked_key()) {
+        let (done_bytes, parked_bytes) = (done.encode(), parked.encode());
+        prop_assert!(in_range(&DoneKey::all(), &done_bytes) && in_range(&ParkedKey::all(), &parked_bytes));
+        let same = done.group == parked.group;
+        prop_assert_eq!(in_range(&DoneKey::range_group(&parked.group), &done_bytes), same);
+        prop_assert_eq!(in_range(&ParkedKey::range_group(&done.group), &parked_bytes), same);
+        let of_key = ParkedKey::range_key(&parked.group, parked.id, &parked.key);
+        prop_assert!(in_range(&of_key, &parked_bytes) && in_range(&DoneKey::range(&done.group, done.id), &done_bytes));
     }
 
     #[test]

@@ -187,6 +187,15 @@ of!(event_value: EventValue {
     value: option::of(octets(300)),
     headers: vec((text(16), option::of(octets(200))), 0..4),
 });
+of!(parked_value: ParkedValue {
+    attempts: any::<u32>(),
+    due_ms: int64(),
+    cause: option::of(text(64)),
+    timestamp_ms: int64(),
+    key: option::of(octets(64)),
+    value: option::of(octets(300)),
+    headers: vec((text(16), option::of(octets(200))), 0..4),
+});
 of!(schedule_value: ScheduleValue {
     partition: int32().prop_map(PartitionIndex),
     due_ms: int64(),
