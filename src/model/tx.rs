@@ -4,8 +4,8 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_format::{ModelId, PartitionId};
-use tidegate_outbox::{PublishSettings, Published, Publisher, register_event_type};
+use tidegate_format::{EventValue, ModelId, PartitionId};
+use tidegate_outbox::{PublishSettings, Published, Publisher, TopicDefaults, register_event_type};
 use tidegate_store::{Store, Txn};
 use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
@@ -244,6 +244,22 @@ impl<S: Store> Tx<S> {
         let (event_type, topic) = event.destination(None);
         open.txn.fetch(vec![], destination_keys(event_type, topic)).await?;
         self.publish_one(open, event, None).await
+    }
+
+    /// Publishes a record as it is, without CloudEvents' attributes: a dead letter, or what comes from elsewhere. `create` is
+    /// what the topic gets if it is not there; without it, what the settings say.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_record(
+        &self,
+        topic: &str,
+        create: Option<&TopicDefaults>,
+        record: &EventValue,
+    ) -> Result<Published, Error> {
+        let mut guard = self.lock_to_write().await?;
+        let open = &mut *guard;
+        Ok(open.publisher.publish_record(&mut open.txn, topic, create, record).await?)
     }
 
     /// Publishes an event under a schedule's name, to be held until `due_ms` (milliseconds since the Unix epoch). What

@@ -135,14 +135,35 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         }
         match due_ms {
             Some(due_ms) => schedule::put_timer(txn, id, due_ms, self.entry_ids.next_id(), &value),
-            None => {
-                txn.growing();
-                txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(self.count), value.encode());
-                self.count = self.count.checked_add(1).expect("a transaction holds fewer than 2^32 events");
-            }
+            None => self.put_due(txn, id, &value),
         }
         self.touched.insert(id);
         Ok(Published { id, due_ms })
+    }
+
+    /// Writes a record into `txn` as it is, without CloudEvents' attributes: it enters the log of `topic` if the transaction
+    /// commits, in order with the events of the transaction. `create` is what the topic gets if it is not there; without it,
+    /// what the settings say.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub async fn publish_record(
+        &mut self,
+        txn: &mut impl Txn,
+        topic: &str,
+        create: Option<&TopicDefaults>,
+        record: &EventValue,
+    ) -> Result<Published, PublishError> {
+        let destination = match create {
+            Some(defaults) => self.topic_or_create(txn, topic, defaults).await?,
+            None => self.ensure_topic_by_name(txn, topic).await?,
+        };
+        destination.check(topic, record, self.settings.limits.event_max_bytes)?;
+        let Destination { topic, partitions, .. } = destination;
+        let id = PartitionId { topic, partition: self.partition_of(record.key.as_ref(), partitions) };
+        self.put_due(txn, id, record);
+        self.touched.insert(id);
+        Ok(Published { id, due_ms: None })
     }
 
     /// Cancels what waits under a schedule's name. False if nothing does: it was moved, cancelled or never there.
@@ -186,6 +207,13 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         self.touched.iter().copied().collect()
     }
 
+    /// Writes what is due at commit.
+    fn put_due(&mut self, txn: &mut impl Txn, id: PartitionId, value: &EventValue) {
+        txn.growing();
+        txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(self.count), value.encode());
+        self.count = self.count.checked_add(1).expect("a transaction holds fewer than 2^32 events");
+    }
+
     /// The topic that the catalogue gives an event's type; both come into being if the settings allow it.
     async fn destination_of(
         &mut self,
@@ -210,12 +238,24 @@ impl<P: Deref<Target = PublishSettings>> Publisher<P> {
         txn: &mut impl Txn,
         name: &str,
     ) -> Result<Destination, PublishError> {
+        match self.settings.create_topics.clone() {
+            Some(defaults) => self.topic_or_create(txn, name, &defaults).await,
+            None => {
+                let found = self.topic_by_name(txn, name).await?;
+                found.ok_or_else(|| PublishError::UnknownTopic { topic: name.to_owned() })
+            }
+        }
+    }
+
+    async fn topic_or_create(
+        &mut self,
+        txn: &mut impl Txn,
+        name: &str,
+        defaults: &TopicDefaults,
+    ) -> Result<Destination, PublishError> {
         if let Some(found) = self.topic_by_name(txn, name).await? {
             return Ok(found);
         }
-        let Some(defaults) = &self.settings.create_topics else {
-            return Err(PublishError::UnknownTopic { topic: name.to_owned() });
-        };
         let new_id = TopicId(Uuid::new_v5(&self.random, name.as_bytes()));
         let created = ensure_topic(txn, name, defaults, new_id).await?;
         let created = Destination::of(&created);
