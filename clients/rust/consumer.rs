@@ -203,6 +203,35 @@ impl Consumer {
         Ok(records)
     }
 
+    /// Waits for records, then takes what is there, up to these limits; one is always taken.
+    pub(crate) async fn recv_some(
+        &mut self,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<ConsumerRecord>, Error> {
+        self.deal_with_handed_out();
+        let shared = self.shared.clone();
+        let _inside = shared.enter_poll();
+        let first = self.next().await?;
+        let mut bytes = first.bytes();
+        let mut records = vec![first];
+        while records.len() < records_max && bytes < bytes_max {
+            match self.next_there() {
+                Ok(Some(record)) => {
+                    bytes += record.bytes();
+                    records.push(record);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    // The next call says it: what was read before is not lost by it.
+                    self.shared.report(error);
+                    break;
+                }
+            }
+        }
+        Ok(records)
+    }
+
     /// Takes all that was handed out as dealt with, and commits it.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! - [`Consumer`]: reads topics, alone or as a member of a group;
 //! - [`Admin`]: topics, configurations, groups, offsets;
 //! - [`Client`]: what they are built on, a cluster's connections and metadata;
+//! - [`Worker`]: handles events exactly once, with transactions of models;
 //! - [`model`]: typed models with indexes, references and events in one transaction, over a [`store`].
 //!
 //! It is pure Rust on tokio. It speaks the classic group protocol and record batches v2, always asks for `acks=all`, and
@@ -20,6 +21,7 @@ mod producer;
 #[cfg(test)]
 mod testing;
 mod topic_partition;
+mod worker;
 
 pub use admin::{
     Admin, ClusterBroker, ClusterDescription, CommittedOffset, ConfigEntry, DescribedGroup, GroupMember,
@@ -43,3 +45,8 @@ pub use tidegate_protocol::batch::Compression;
 pub use tidegate_protocol::error::ResponseError;
 pub use tidegate_store as store;
 pub use topic_partition::TopicPartition;
+pub use worker::{
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
+    DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC, Event, IntoOutcome, Outcome, REDRIVEN,
+    RetryPolicy, Worker, WorkerBuilder, WorkerError, WorkerFigures, dead_letter_topic, redrive, run_worker,
+};

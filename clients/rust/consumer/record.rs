@@ -32,6 +32,13 @@ impl ConsumerRecord {
         self.headers.iter().find(|(header, _)| header == name).and_then(|(_, value)| value.as_ref())
     }
 
+    /// How many bytes its key, value and headers have.
+    pub(crate) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|(name, value)| name.len() + length(value));
+        length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    }
+
     /// The partition that it is from.
     #[must_use]
     pub fn topic_partition(&self) -> TopicPartition {

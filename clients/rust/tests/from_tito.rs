@@ -1,13 +1,17 @@
 //! The examples of the README of the crate Tito, written with Tidegate, as far as they write and read: a user who is
-//! found by e-mail address, a post with its tags, a reminder in one hour. `docs/from-tito.md` has them side by side.
+//! found by e-mail address, a post with its tags, a worker, a reminder in one hour. `docs/from-tito.md` has them side by side.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate::model::{Error, NoWakeup};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, ManualClock, Store};
-use tidegate::{Db, DbSettings, Model, NewEvent, Write, WriteOptions};
+use tidegate::store::{EmbeddedOptions, EmbeddedStore, ManualClock, MemoryStore, Store};
+use tidegate::{
+    ClientOptions, Db, DbSettings, Event, Model, NewEvent, Tx, Worker, Write, WriteOptions, run_worker,
+};
+use tidegate_broker::settings::Settings;
+use tidegate_broker::{BrokerStore, RunningBroker};
 
 const NOW_MS: i64 = 1_772_000_000_000;
 
@@ -192,5 +196,66 @@ async fn a_user_is_announced_at_once_and_reminded_in_one_hour() -> Result<(), Er
         .await?;
     assert!(held);
     assert_eq!(db.store().now_ms(), NOW_MS);
+    Ok(())
+}
+
+/// What was sent to a user, written by the workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(table = "mails")]
+struct Mail {
+    id: String,
+    text: String,
+}
+
+/// The handler of Tito's worker: it looks at what happened, to whom.
+async fn write_mail(event: Event, tx: Tx<BrokerStore>) -> Result<(), Error> {
+    let (what, user) = (event.event_type().unwrap_or_default(), event.key().unwrap_or_default());
+    let text = match what {
+        "user.created" => "welcome",
+        "user.reminder" => "you have been here for an hour",
+        _ => return Ok(()),
+    };
+    tx.insert(&Mail { id: format!("{user}/{what}"), text: text.to_owned() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_handle_each_event_once_and_the_reminder_in_one_hour()
+-> Result<(), Box<dyn std::error::Error>> {
+    let clock = ManualClock::at(NOW_MS);
+    let store = BrokerStore::from(MemoryStore::new(Arc::new(clock.clone())));
+    let any = ([127, 0, 0, 1], 0).into();
+    let mut settings = Settings { listen: any, admin: any, ..Settings::default() };
+    settings.group_initial_rebalance_delay_ms = 0;
+    let broker = RunningBroker::start(settings, store.clone()).await?;
+    let client = ClientOptions::new(&broker.listen().to_string());
+    let db = Db::new(store, DbSettings::default(), broker.wakeup());
+    let user = &john();
+    db.transaction(|tx| async move { tx.insert(user).await }).await?;
+
+    // As a member of a group, whose partitions are dealt out; and on a fixed partition, as Tito's workers are.
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let member = Worker::builder(db.clone(), client.clone()).group("mail").topics(["users"]);
+    let member = tokio::spawn(run_worker(member, write_mail, async move { drop(stopped.await) }));
+    let fixed = Worker::builder(db.clone(), client).group("reminder").partitions("reminders", [0]);
+    let fixed = fixed.start(write_mail).await?;
+
+    let mails = async || Ok::<_, Error>(db.snapshot().await?.list::<Mail>().fetch().await?.rows);
+    let until = async |count| {
+        while mails().await?.len() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        mails().await
+    };
+    let first: Vec<String> = until(1).await?.into_iter().map(|mail| mail.text).collect();
+    assert_eq!(first, ["welcome"], "the reminder waits");
+    clock.advance(3_600_000);
+    // Whatever is written next wakes the relay, which goes by the store's clock.
+    db.transaction(|tx| async move { tx.publish(NewEvent::new("tick").topic("reminders")).await }).await?;
+    let second: Vec<String> = until(2).await?.into_iter().map(|mail| mail.text).collect();
+    assert_eq!(second, ["welcome", "you have been here for an hour"]);
+    stop.send(()).expect("it still runs");
+    member.await??;
+    fixed.stop().await?;
+    broker.stop().await;
     Ok(())
 }

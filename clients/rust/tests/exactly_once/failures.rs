@@ -1,0 +1,238 @@
+//! Handlers that fail: what is parked, what waits, what becomes a dead letter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tidegate::store::{Clock, SystemClock};
+use tidegate::{
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
+    DEAD_LETTER_TOPIC, Event, Outcome, RetryPolicy, TopicPartition,
+};
+
+use super::stage::{DEAD_LETTERS, GROUP, Stage, TOPIC, enter, enter_it, until};
+
+fn number(event: &Event) -> i64 {
+    event.json().expect("every event is a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_key_waits_in_order_and_all_others_go_on() {
+    let stage = Stage::open(1).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = is_well.clone();
+    let worker = stage.member().retry(RetryPolicy { retries_max: u32::MAX, ..retry_soon() });
+    let worker = worker.start(move |event: Event, tx| {
+        let well = well.clone();
+        async move {
+            if event.key() == Some("3") && !well.load(Ordering::SeqCst) {
+                return Err("out of order".to_owned());
+            }
+            enter(&event, &tx).await.map_err(|error| error.to_string())
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..100, 5).await;
+    stage.until_handled(80).await;
+    until("the key's records to be parked", async || stage.noted().await == (0, 20)).await;
+    assert_eq!(stage.committed().await, 100, "the partition is not held up");
+    // What is parked goes on in the next worker, and survives the first.
+    worker.stop().await.expect("it stops");
+    assert_eq!(stage.noted().await.1, 20);
+    is_well.store(true, Ordering::SeqCst);
+    let next = stage.member().start(enter_it).await.expect("it starts");
+    stage.until_handled(100).await;
+    stage.check(100, 5).await;
+    next.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+fn retry_soon() -> RetryPolicy {
+    RetryPolicy { retries_max: 2, first_ms: 10, max_ms: 20, jitter_percent: 50 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn panics_time_outs_and_errors_take_the_retry_path_and_end_as_dead_letters() {
+    let stage = Stage::open(1).await;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    let worker = stage.member().handler_timeout(Duration::from_millis(200));
+    let worker = worker.start(move |event: Event, tx| {
+        let counted = counted.clone();
+        async move {
+            // Whatever it writes before it fails is gone.
+            enter(&event, &tx).await.map_err(|error| error.to_string())?;
+            match number(&event) {
+                0 => Err("broken".to_owned()),
+                1 => {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    panic!("this is the panic of a handler");
+                }
+                2 => std::future::pending().await,
+                3 => Ok(Outcome::Reject("unwanted".to_owned())),
+                _ => Ok(Outcome::Ack),
+            }
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..20, 20).await;
+    let letters = stage.read(DEAD_LETTERS, 4).await;
+    let text = |value: &[u8]| String::from_utf8(value.to_vec()).expect("text");
+    let mut told: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            let header = |name: &str| text(letter.header(name).expect("it says so"));
+            assert_eq!(
+                (header(DEAD_LETTER_TOPIC), header(DEAD_LETTER_PARTITION)),
+                (TOPIC.to_owned(), "0".to_owned())
+            );
+            assert_eq!(header(DEAD_LETTER_GROUP), GROUP);
+            let value = text(letter.value.as_ref().expect("the record's value"));
+            assert_eq!(header(DEAD_LETTER_OFFSET), value, "offsets are the numbers");
+            (value, header(DEAD_LETTER_ATTEMPTS), header(DEAD_LETTER_CAUSE))
+        })
+        .collect();
+    told.sort();
+    let told: Vec<_> =
+        told.iter().map(|(n, tries, cause)| (n.as_str(), tries.as_str(), cause.as_str())).collect();
+    let expected = [
+        ("0", "3", "broken"),
+        ("1", "3", "the handler panicked: this is the panic of a handler"),
+        ("2", "3", "the handler took longer than 200ms"),
+        ("3", "1", "unwanted"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(tries.load(Ordering::SeqCst), 3, "at once, and two retries");
+    stage.until_handled(16).await;
+    until("nothing to be left", async || stage.noted().await == (0, 0)).await;
+    let ledgers = stage.ledgers().await;
+    assert!((0..4).all(|failed| !ledgers.contains_key(&failed.to_string())), "no model is half written");
+    assert_eq!(worker.figures().dead_letters, 4);
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_put_off_comes_at_its_time_and_its_key_waits() {
+    let stage = Stage::open(1).await;
+    let due_ms = stage.now_ms() + 600;
+    let worker = stage.member().start(move |event: Event, tx| async move {
+        if number(&event) == 0 && SystemClock.now_ms() < due_ms {
+            return Ok(Outcome::RetryAt(due_ms));
+        }
+        assert_eq!(event.failures(), 0, "it has not failed");
+        enter(&event, &tx).await.map(|()| Outcome::Ack)
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..10, 2).await;
+    stage.until_handled(5).await;
+    assert_eq!(stage.ledgers().await.keys().collect::<Vec<_>>(), ["1"], "the other key goes on");
+    stage.until_handled(10).await;
+    assert!(stage.now_ms() >= due_ms);
+    stage.check(10, 2).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_too_many_parked_the_partition_pauses_and_goes_on_when_there_is_room() {
+    let stage = Stage::open(1).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = is_well.clone();
+    let worker = stage.member().parked_max(10).retry(RetryPolicy { retries_max: u32::MAX, ..retry_soon() });
+    let worker = worker.start(move |event: Event, tx| {
+        let well = well.clone();
+        async move {
+            if !well.load(Ordering::SeqCst) {
+                return Err("not yet".to_owned());
+            }
+            enter(&event, &tx).await.map_err(|error| error.to_string())
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..200, 200).await;
+    until("the partition to pause", async || stage.noted().await.1 == 10).await;
+    until("what is parked to be tried again", async || worker.figures().failures > 40).await;
+    until("the committed offset to follow", async || stage.committed().await == 10).await;
+    assert_eq!(stage.noted().await.1, 10);
+    is_well.store(true, Ordering::SeqCst);
+    stage.until_handled(200).await;
+    stage.check(200, 200).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_drops_what_is_parked_and_everything_is_handled_again() {
+    let stage = Stage::open(1).await;
+    let fails = |event: Event, tx| async move {
+        if number(&event) % 2 == 0 {
+            return Err("even".to_owned());
+        }
+        enter(&event, &tx).await.map_err(|error| error.to_string())
+    };
+    let hours = RetryPolicy { first_ms: 3_600_000, ..retry_soon() };
+    let hours = RetryPolicy { max_ms: 3_600_000, ..hours };
+    let worker = stage.member().retry(hours).start(fails).await.expect("it starts");
+    stage.send(0..20, 20).await;
+    stage.until_handled(10).await;
+    until("the others to be parked", async || stage.noted().await == (0, 10)).await;
+    worker.stop().await.expect("it stops");
+    let admin = stage.admin().await;
+    admin.set_group_offsets(GROUP, &[(TopicPartition::new(TOPIC, 0), 0)]).await.expect("nobody is in it");
+    assert_eq!(stage.noted().await, (0, 0));
+    let worker = stage.member().start(enter_it).await.expect("it starts");
+    stage.until_handled(30).await;
+    let ledgers = stage.ledgers().await;
+    assert_eq!((ledgers["1"].len(), ledgers["2"].len()), (2, 1), "odd ones twice, as it was reset");
+    worker.stop().await.expect("it stops");
+    admin.delete_group(GROUP).await.expect("nobody is in it");
+    assert_eq!(stage.noted().await, (0, 0));
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_commits_itself_commits_its_progress_too() {
+    let stage = Stage::open(1).await;
+    let worker = stage.member().start(|event: Event, tx| async move {
+        enter(&event, &tx).await?;
+        tx.commit().await?;
+        Ok::<_, tidegate::model::Error>(Outcome::Ack)
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..20, 4).await;
+    stage.until_handled(20).await;
+    stage.check(20, 4).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_sent_back_once_and_handled_then() {
+    let stage = Stage::open(1).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = is_well.clone();
+    let worker = stage.member().start(move |event: Event, tx| {
+        let well = well.clone();
+        async move {
+            if number(&event) % 2 == 0 && !well.load(Ordering::SeqCst) {
+                return Ok(Outcome::Reject("even".to_owned()));
+            }
+            enter(&event, &tx).await.map(|()| Outcome::Ack)
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    let redrive = async |max| tidegate::redrive(stage.client(), TOPIC, GROUP, max).await.expect("it sends");
+    assert_eq!(redrive(None).await, 0, "there is no dead letter, and no topic for them");
+    stage.send(0..10, 10).await;
+    let letters = stage.read(DEAD_LETTERS, 5).await;
+    assert_eq!(letters.len(), 5);
+    is_well.store(true, Ordering::SeqCst);
+    assert_eq!((redrive(Some(2)).await, redrive(None).await, redrive(None).await), (2, 3, 0));
+    stage.until_handled(10).await;
+    let ledgers = stage.ledgers().await;
+    assert!((0..10).all(|number| ledgers[&number.to_string()] == [number]), "{ledgers:?}");
+    until("the committed offset to follow", async || stage.committed().await == 15).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}

@@ -1,0 +1,151 @@
+//! A process with broker and worker is killed, again and again, in the midst of its work.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
+use tidegate::{Event, NewTopic, Outcome};
+use tidegate_broker::BrokerStore;
+
+use super::stage::{Ledger, Stage, TOPIC, enter};
+
+/// Set for the process that is to be killed: the directory.
+const DIRECTORY: &str = "TIDEGATE_TEST_WORKER_DIRECTORY";
+const ROUNDS: &str = "TIDEGATE_KILL_ROUNDS";
+const TEST: &str = "kill::after_every_kill_9_each_event_has_had_its_effect_once_and_in_order";
+/// Events that come in per round, their keys, and partitions.
+const PER_ROUND: i64 = 60;
+const KEYS: i64 = 9;
+const PARTITIONS: i32 = 2;
+
+fn open(directory: &Path) -> EmbeddedStore {
+    let defaults = EmbeddedOptions::new(Arc::new(SystemClock));
+    let options =
+        EmbeddedOptions { overlay_bytes: 64 << 10, segment_bytes: 1 << 20, reserve_bytes: 0, ..defaults };
+    EmbeddedStore::open(directory, options).expect("nobody else has it")
+}
+
+/// Fails now and then, so that records are parked and tried again when the process is killed.
+async fn handle(event: Event, tx: tidegate::Tx<BrokerStore>) -> Result<Outcome, String> {
+    let number: i64 = event.json().expect("a number");
+    if event.failures() == 0 && number % 6 == 0 {
+        return Err("the first time".to_owned());
+    }
+    enter(&event, &tx).await.map_err(|error| error.to_string())?;
+    Ok(Outcome::Ack)
+}
+
+/// Produces the next events, handles what there is, and says each time that more was handled, until it is killed.
+async fn work(directory: &Path) {
+    let stage = Stage::on(BrokerStore::from(open(directory)), PARTITIONS).await;
+    let admin = stage.admin().await;
+    let mut sent = 0;
+    for partition in 0..PARTITIONS {
+        let at = tidegate::TopicPartition::new(TOPIC, partition);
+        sent += admin.list_offset(&at, tidegate::OffsetSpec::Latest).await.expect("it is there").unwrap_or(0);
+    }
+    let _worker = stage.fixed().start(handle).await.expect("it starts");
+    println!("\nat {} of {sent}", stage.handled().await);
+    // Whole rounds only: what was cut off by a kill is sent to the end of its round first.
+    stage.send(sent..(sent / PER_ROUND + 1) * PER_ROUND, KEYS).await;
+    let mut seen = 0;
+    loop {
+        let handled = stage.handled().await;
+        if handled > seen {
+            seen = handled;
+            println!("\nhandled {handled}");
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Starts the process, and kills it once it has said so often that more was handled.
+fn kill_after(directory: &Path, says: usize) {
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", TEST, "--nocapture"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+    let mut said = 0;
+    for line in lines {
+        if line.expect("text").starts_with("handled ") {
+            said += 1;
+        }
+        if said == says {
+            child.kill().expect("it runs until it is killed");
+        }
+    }
+    let status = child.wait().expect("it was killed");
+    assert!(said >= says, "it ran until it was killed: {status}");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+#[test]
+fn after_every_kill_9_each_event_has_had_its_effect_once_and_in_order() {
+    if let Ok(directory) = std::env::var(DIRECTORY) {
+        block_on(work(Path::new(&directory)));
+    }
+    let rounds: usize = std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
+    let directory = tempfile::tempdir().expect("a directory");
+    block_on(async {
+        let store = open(directory.path());
+        let stage = Stage::on(BrokerStore::from(store.clone()), PARTITIONS).await;
+        let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), configs: vec![] };
+        stage.admin().await.create_topic(&topic).await.expect("a new topic");
+        stage.broker.stop().await;
+        store.shutdown().await;
+    });
+    for round in 0..rounds {
+        kill_after(directory.path(), 1 + round % 7);
+    }
+    block_on(async {
+        let store = open(directory.path());
+        let stage = Stage::on(BrokerStore::from(store.clone()), PARTITIONS).await;
+        let admin = stage.admin().await;
+        let mut sent = 0;
+        for partition in 0..PARTITIONS {
+            let at = tidegate::TopicPartition::new(TOPIC, partition);
+            sent +=
+                admin.list_offset(&at, tidegate::OffsetSpec::Latest).await.expect("there").expect("an end");
+        }
+        assert!(sent > 0);
+        let worker = stage.fixed().start(handle).await.expect("it starts");
+        stage.until_handled(usize::try_from(sent).expect("positive")).await;
+        check(&stage, sent).await;
+        worker.stop().await.expect("it stops");
+        stage.broker.stop().await;
+        store.shutdown().await;
+    });
+}
+
+/// As many effects as events; those of a key in their order. A kill may have cut a round short, so numbers can repeat in the
+/// log: what is compared is the log itself.
+async fn check(stage: &Stage, sent: i64) {
+    let mut logged: std::collections::BTreeMap<String, Vec<i64>> = std::collections::BTreeMap::new();
+    let options = tidegate::ConsumerOptions::default();
+    let mut consumer = tidegate::Consumer::connect(stage.client(), options).await.expect("it listens");
+    let all = (0..PARTITIONS).map(|at| (tidegate::TopicPartition::new(TOPIC, at), tidegate::Start::Earliest));
+    consumer.assign(all).expect("no group");
+    for _ in 0..sent {
+        let record = super::stage::in_time("a record", consumer.recv()).await.expect("a record");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let key = text(record.key.as_ref().expect("a key"));
+        let number = text(record.value.as_ref().expect("a value")).parse().expect("a number");
+        logged.entry(key).or_default().push(number);
+    }
+    let snapshot = stage.db.snapshot().await.expect("the store is there");
+    for (key, numbers) in logged {
+        let ledger = snapshot.find::<Ledger>(key.as_str()).await.expect("readable").expect("handled");
+        assert_eq!(ledger.numbers, numbers, "key {key}");
+    }
+    super::stage::until("the committed offsets to follow", async || stage.committed().await == sent).await;
+    assert_eq!(stage.noted().await, (0, 0));
+}

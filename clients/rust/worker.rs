@@ -1,0 +1,108 @@
+//! Handles events exactly once: what a handler writes, the events that it publishes and that it is done with its event are one
+//! transaction.
+//!
+//! A [`Worker`] reads topics as a member of a consumer group, or partitions that it is told, and hands each record to a handler
+//! together with a transaction of the application's [`Db`](crate::Db). Events with one key are handled in order, others side by
+//! side. An event whose handling fails is *parked*, in the store, and tried again later ([`RetryPolicy`]); later events of its
+//! key wait behind it, all others go on. What is given up becomes a *dead letter* in `{topic}.{group}.dlq`, from where
+//! [`redrive`] sends it back. [`WorkerBuilder::start_batches`] handles the events of a partition in order instead, several in one
+//! transaction.
+//!
+//! What it refuses to do: it commits no progress without the handler's writes, nor these without it; it takes nothing as done
+//! because it was a moment ago.
+//!
+//! What always holds: each event has its effect once, also across `kill -9` of worker or broker, a rebalance in the middle, and
+//! a worker that lost its partitions without knowing it. Nothing of a handler that failed, panicked or took too long is kept.
+//! Effects outside the transaction (a mail that was sent) happen as often as the handler runs.
+//!
+//! A group's offsets are reset, and a group is deleted, when none of its workers runs: what it has parked is dropped then.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use serde::{Deserialize, Serialize};
+//! use tidegate::store::{MemoryStore, SystemClock};
+//! use tidegate::{ClientOptions, Db, DbSettings, Event, Model, Outcome, Tx, Worker};
+//!
+//! #[derive(Serialize, Deserialize, Model)]
+//! #[model(table = "orders", events(insert = "order.placed"))]
+//! struct Order {
+//!     id: String,
+//!     cents: u64,
+//! }
+//!
+//! #[derive(Serialize, Deserialize, Model)]
+//! #[model(table = "invoices", events(insert = "invoice.written"))]
+//! struct Invoice {
+//!     id: String,
+//!     cents: u64,
+//! }
+//!
+//! // The invoice, its event and that the order's event is dealt with are committed together.
+//! async fn bill(event: Event, tx: Tx<tidegate_broker::BrokerStore>) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+//!     let order: Order = event.json()?;
+//!     if order.cents == 0 {
+//!         return Ok(Outcome::Reject("nothing to pay".into()));
+//!     }
+//!     tx.insert(&Invoice { id: order.id, cents: order.cents }).await?;
+//!     Ok(Outcome::Ack)
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tidegate_broker::{BrokerStore, RunningBroker, settings::Settings};
+//! # let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
+//! # let any = ([127, 0, 0, 1], 0).into();
+//! # let mut settings = Settings { listen: any, admin: any, ..Settings::default() };
+//! # settings.group_initial_rebalance_delay_ms = 0;
+//! # let broker = RunningBroker::start(settings, store.clone()).await?;
+//! # let address = broker.listen().to_string();
+//! let db = Db::new(store, DbSettings::default(), broker.wakeup());
+//! let order = &Order { id: "1".into(), cents: 990 };
+//! db.transaction(|tx| async move { tx.insert(order).await }).await?;
+//!
+//! let worker =
+//!     Worker::builder(db.clone(), ClientOptions::new(&address)).group("billing").topics(["orders"]).start(bill).await?;
+//! while db.snapshot().await?.find::<Invoice>("1").await?.is_none() {
+//!     tokio::task::yield_now().await;
+//! }
+//! worker.stop().await?;
+//! # broker.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod attempt;
+mod batch;
+mod builder;
+mod context;
+mod dead_letter;
+mod error;
+mod event;
+mod figures;
+mod held;
+mod lane;
+mod load;
+mod options;
+mod ordered;
+mod outcome;
+mod parked;
+mod partition;
+#[cfg(test)]
+mod partition_tests;
+mod progress;
+mod rebalance;
+mod redrive;
+mod retry;
+mod run;
+
+pub use builder::{Worker, WorkerBuilder, run_worker};
+pub use dead_letter::{
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
+    DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC, dead_letter_topic,
+};
+pub use error::WorkerError;
+pub use event::Event;
+pub use figures::WorkerFigures;
+pub use outcome::{IntoOutcome, Outcome};
+pub use redrive::{REDRIVEN, redrive};
+pub use retry::RetryPolicy;

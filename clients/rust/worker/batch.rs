@@ -1,0 +1,111 @@
+//! One batch of records in order: the committed offset is moved in the handler's own transaction.
+
+use std::sync::Arc;
+
+use tidegate_store::Store;
+
+use super::attempt::{Ended, Place};
+use super::context::{Called, Context, Stop};
+use super::event::Event;
+use super::figures::count;
+use super::ordered::Batch;
+use super::outcome::Failure;
+use super::retry::Verdict;
+use crate::ConsumerRecord;
+use crate::model::Error;
+
+/// What came of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BatchEnded {
+    /// It is handled, or its one record has become a dead letter.
+    Handled,
+    /// It failed: half of it is tried at once, or the one record that it has then.
+    Failed(Option<i64>),
+    /// The handler wants it again then.
+    PutOff(i64),
+    /// The committed offset is not where it should be: the partition is to be loaded again.
+    Moved,
+    /// Nothing, as the store is away.
+    GivenBack,
+}
+
+/// The committed offset is not where it should be.
+const MOVED: bool = false;
+
+impl<S: Store> Context<S> {
+    /// Handles a batch; one without records only renews the committed offset.
+    pub(crate) async fn handle_batch(&self, place: &Place, batch: &Batch<Arc<ConsumerRecord>>) -> BatchEnded {
+        let (progress, from, to) = (&place.progress, batch.from, batch.to);
+        let events: Vec<Event> =
+            batch.records.iter().map(|(_, record)| Event::new(record.clone(), batch.failures)).collect();
+        let events = &events;
+        let tried = self.db.try_transaction(|tx| async move {
+            let now_ms = self.now_ms();
+            let is_mine = progress.move_offset(&mut *tx.store().await?, from, to, now_ms).await?;
+            if is_mine && !events.is_empty() {
+                self.call(Called::Batch(events.clone()), tx).await?;
+            }
+            Ok::<bool, Stop>(is_mine)
+        });
+        let failure = match tried.await {
+            Ok(MOVED) => return BatchEnded::Moved,
+            Ok(_) => {
+                count(&self.counters.handled, events.len());
+                return BatchEnded::Handled;
+            }
+            Err(Stop::Failure(failure)) => failure,
+            Err(stop) => return self.give_batch_back(place, from, &stop),
+        };
+        match (failure, batch.records.as_slice()) {
+            (Failure::NotBefore(due_ms), _) => BatchEnded::PutOff(due_ms),
+            (failure, [(_, record)]) => self.settle_batch(place, batch, record, failure).await,
+            (Failure::Failed(cause) | Failure::Rejected(cause), records) => {
+                count(&self.counters.failures, 1);
+                let records = records.len();
+                tracing::warn!(group = self.group, partition = %place.at, from, records, cause, "a batch was not handled");
+                BatchEnded::Failed(None)
+            }
+        }
+    }
+
+    /// Decides about a record that failed alone.
+    async fn settle_batch(
+        &self,
+        place: &Place,
+        batch: &Batch<Arc<ConsumerRecord>>,
+        record: &ConsumerRecord,
+        failure: Failure,
+    ) -> BatchEnded {
+        let (progress, from, to) = (&place.progress, batch.from, batch.to);
+        let (cause, attempts) = match &self.decide(place, record.offset, failure, batch.failures) {
+            Verdict::TryAgain { due_ms, .. } => return BatchEnded::Failed(Some(*due_ms)),
+            Verdict::DeadLetter { cause, attempts } => (&cause.clone(), *attempts),
+        };
+        let buried = self.db.transaction(|tx| async move {
+            let is_mine = progress.move_offset(&mut *tx.store().await?, from, to, self.now_ms()).await?;
+            if is_mine {
+                self.bury(&tx, record, cause, attempts).await?;
+            }
+            Ok(is_mine)
+        });
+        match buried.await {
+            Ok(MOVED) => BatchEnded::Moved,
+            Ok(_) => {
+                count(&self.counters.dead_letters, 1);
+                BatchEnded::Handled
+            }
+            Err(Error::Publish(error)) => {
+                // It is not lost: it is tried again until somebody has seen to it.
+                tracing::error!(topic = %record.topic, offset = record.offset, %error, "a dead letter cannot be written");
+                BatchEnded::Failed(Some(self.now_ms().saturating_add(self.policy.max_ms.into())))
+            }
+            Err(error) => self.give_batch_back(place, from, &Stop::Store(error)),
+        }
+    }
+
+    fn give_batch_back(&self, place: &Place, from: i64, stop: &Stop) -> BatchEnded {
+        let ended = self.give_back(place, from, stop);
+        assert_eq!(ended, Ended::GivenBack);
+        BatchEnded::GivenBack
+    }
+}

@@ -1,0 +1,256 @@
+//! How an application sets a worker up, starts and stops it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tidegate_store::Store;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::context::{Context, Handler};
+use super::error::WorkerError;
+use super::event::Event;
+use super::figures::{Counters, WorkerFigures};
+use super::options::Options;
+use super::outcome::IntoOutcome;
+use super::rebalance::Listener;
+use super::retry::RetryPolicy;
+use super::run::Run;
+use crate::{ClientOptions, Consumer, ConsumerOptions, Db, OffsetSpec, TopicPartition, Tx};
+
+/// Rebalances that may wait to be taken in.
+const REBALANCES: usize = 16;
+
+/// A worker before it is started. What is not set has its default.
+#[must_use = "it does nothing until it is started"]
+pub struct WorkerBuilder<S: Store> {
+    db: Db<S>,
+    client: ClientOptions,
+    options: Options,
+}
+
+impl<S: Store> WorkerBuilder<S> {
+    pub(super) fn new(db: Db<S>, client: ClientOptions) -> Self {
+        Self { db, client, options: Options::default() }
+    }
+
+    /// The consumer group whose progress it makes.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.options.group = group.into();
+        self
+    }
+
+    /// Reads these topics as a member of the group, which deals their partitions out among its members.
+    pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.options.topics = topics.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Reads these partitions of a topic, and joins no group: whoever starts the workers sees to it that each partition has
+    /// one. If two have one partition, each of its events has its effect once all the same.
+    pub fn partitions(mut self, topic: &str, partitions: impl IntoIterator<Item = i32>) -> Self {
+        let fixed = partitions.into_iter().map(|partition| TopicPartition::new(topic, partition));
+        self.options.partitions.extend(fixed);
+        self
+    }
+
+    /// Where a group begins that has committed nothing: with the first record that is there, unless this says otherwise.
+    pub fn begin(mut self, begin: OffsetSpec) -> Self {
+        self.options.begin = begin;
+        self
+    }
+
+    /// Events that are handled at a time, over all partitions (16).
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.options.concurrency = concurrency;
+        self
+    }
+
+    /// Events that a batch has at most (100).
+    pub fn batch_max(mut self, batch_max: usize) -> Self {
+        self.options.batch_max = batch_max;
+        self
+    }
+
+    /// How often, and how soon, an event whose handling failed is tried again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.options.policy = policy;
+        self
+    }
+
+    /// Records that may be parked in one partition (10,000); at that, only those are tried and the rest of the partition waits.
+    pub fn parked_max(mut self, parked_max: usize) -> Self {
+        self.options.limits.parked_max = parked_max;
+        self
+    }
+
+    /// How long handling an event may take (30 s). What takes longer has failed. A transaction lives no longer than
+    /// `transaction.max.ms` (60 s).
+    pub fn handler_timeout(mut self, timeout: Duration) -> Self {
+        self.options.handler_timeout = timeout;
+        self
+    }
+
+    /// Bytes of records that may wait in memory to be handled, over all partitions (16 MiB), beside what the consumer fetches
+    /// ahead.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.options.buffer_bytes = bytes;
+        self
+    }
+
+    /// How long what is being handled may take when its partition goes to another member (10 s). Then it is given back.
+    pub fn revoke_grace(mut self, grace: Duration) -> Self {
+        self.options.revoke_grace = grace;
+        self
+    }
+
+    /// How long what is being handled may take when the worker is stopped (30 s). Then it is given back.
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.options.stop_grace = grace;
+        self
+    }
+
+    /// The settings of the consumer under it: sessions, fetching ahead, assignors. Its group, where it begins and whether it
+    /// commits are the worker's affair.
+    pub fn consumer_options(mut self, options: ConsumerOptions) -> Self {
+        self.options.consumer = options;
+        self
+    }
+
+    /// Starts it: events with one key are handled one after the other, others side by side.
+    ///
+    /// # Errors
+    /// [`WorkerError::Invalid`] if settings do not go together; or the brokers cannot be reached.
+    pub async fn start<F, Fut>(self, handler: F) -> Result<Worker, WorkerError>
+    where
+        F: Fn(Event, Tx<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let call = move |event, tx| handler(event, tx).map(IntoOutcome::into_outcome).boxed();
+        self.spawn(Handler::Each(Box::new(call))).await
+    }
+
+    /// Starts it: the events of each partition are handled in order, several in one transaction.
+    ///
+    /// A batch that fails is tried in halves, until the event that does it fails alone; that is tried again and given up as any
+    /// other. The partition waits for it meanwhile.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_batches<F, Fut>(self, handler: F) -> Result<Worker, WorkerError>
+    where
+        F: Fn(Vec<Event>, Tx<S>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        let call = move |events, tx| handler(events, tx).map(IntoOutcome::into_outcome).boxed();
+        self.spawn(Handler::Batch(Box::new(call))).await
+    }
+
+    async fn spawn(self, handler: Handler<S>) -> Result<Worker, WorkerError> {
+        let Self { db, client, options } = self;
+        options.check()?;
+        let mut consumer = Consumer::connect(client, options.consumer_options()).await?;
+        let (sender, rebalances) = mpsc::channel(REBALANCES);
+        if !options.topics.is_empty() {
+            consumer.subscribe_with(options.topics.clone(), Listener(sender)).await?;
+        }
+        let counters = Arc::<Counters>::default();
+        let context = Context {
+            db,
+            group: options.group.clone(),
+            handler,
+            policy: options.policy,
+            handler_timeout: options.handler_timeout,
+            counters: counters.clone(),
+        };
+        let stop = CancellationToken::new();
+        let run = Run::new(Arc::new(context), options, consumer, rebalances);
+        let task = tokio::spawn(run.run(stop.clone()));
+        Ok(Worker { stop, task, counters })
+    }
+}
+
+/// A worker that runs. Dropping it ends it at once: what is being handled is undone, and done again by others;
+/// [`Worker::stop`] is kinder.
+#[derive(Debug)]
+pub struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<Result<(), WorkerError>>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    /// Begins to set up a worker that handles events with transactions of `db`, and reads them from the brokers.
+    pub fn builder<S: Store>(db: Db<S>, client: ClientOptions) -> WorkerBuilder<S> {
+        WorkerBuilder::new(db, client)
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn figures(&self) -> WorkerFigures {
+        self.counters.figures()
+    }
+
+    /// Takes no more events, finishes what is being handled or gives it back, and leaves the group.
+    ///
+    /// # Errors
+    /// What ended it before.
+    pub async fn stop(mut self) -> Result<(), WorkerError> {
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself, which is always an error that no retry helps.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub async fn ended(&mut self) -> Result<(), WorkerError> {
+        match (&mut self.task).await {
+            Ok(ended) => ended,
+            Err(error) => Err(WorkerError::Ended(error.to_string())),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Runs a worker until `shutdown` is over, or something is wrong that no retry helps; then finishes what is being handled, or
+/// gives it back.
+///
+/// ```no_run
+/// # use tidegate::{ClientOptions, Db, Outcome, Worker, WorkerError, run_worker, store::Store};
+/// # async fn run<S: Store>(db: Db<S>) -> Result<(), WorkerError> {
+/// let worker = Worker::builder(db, ClientOptions::new("127.0.0.1:9092")).group("billing").partitions("orders", [0]);
+/// let handler = |event: tidegate::Event, _tx| async move {
+///     println!("{:?} of {:?}", event.event_type(), event.key());
+///     Outcome::Ack
+/// };
+/// run_worker(worker, handler, async { drop(tokio::signal::ctrl_c().await) }).await
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`WorkerBuilder::start`], or what ended it.
+pub async fn run_worker<S, F, Fut>(
+    builder: WorkerBuilder<S>,
+    handler: F,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError>
+where
+    S: Store,
+    F: Fn(Event, Tx<S>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoOutcome> + Send + 'static,
+{
+    let mut worker = builder.start(handler).await?;
+    tokio::select! {
+        ended = worker.ended() => return ended,
+        () = shutdown => {}
+    }
+    worker.stop().await
+}

@@ -1,0 +1,105 @@
+//! What all tasks of a worker share: the database, the handler, and how a handler is called.
+//!
+//! A handler runs in a task of its own, so that one that panics, never returns or blocks its thread takes nobody along.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use rand::Rng;
+use tidegate_store::{CommitError, ReadError, Store};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::event::Event;
+use super::figures::Counters;
+use super::outcome::{Failure, Outcome};
+use super::retry::RetryPolicy;
+use crate::model::Error;
+use crate::{Db, Tx};
+
+/// What a handler has returned.
+type Returned = BoxFuture<'static, Result<Outcome, String>>;
+
+/// An application's handler.
+pub(crate) enum Handler<S: Store> {
+    /// Of events, side by side.
+    Each(Box<dyn Fn(Event, Tx<S>) -> Returned + Send + Sync>),
+    /// Of batches, in order.
+    Batch(Box<dyn Fn(Vec<Event>, Tx<S>) -> Returned + Send + Sync>),
+}
+
+/// What a handler is called with.
+#[derive(Clone)]
+pub(crate) enum Called {
+    Event(Event),
+    Batch(Vec<Event>),
+}
+
+pub(crate) struct Context<S: Store> {
+    pub(crate) db: Db<S>,
+    pub(crate) group: String,
+    pub(crate) handler: Handler<S>,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) handler_timeout: Duration,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Why a transaction of a worker was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    /// The event's fault, or the handler's.
+    #[error("{0:?}")]
+    Failure(Failure),
+    /// The store's.
+    #[error(transparent)]
+    Store(Error),
+}
+
+impl From<Error> for Stop {
+    /// What the store answers while it is away, or damaged, is no fault of the event.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Read(ReadError::Unavailable { .. } | ReadError::Damaged { .. })
+            | Error::Commit(CommitError::Unavailable { .. } | CommitError::DiskFull { .. })
+            | Error::Unknown { .. }
+            | Error::Format(_) => Self::Store(error),
+            other => Self::Failure(Failure::Failed(other.to_string())),
+        }
+    }
+}
+
+impl<S: Store> Context<S> {
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.db.store().now_ms()
+    }
+
+    pub(crate) fn random() -> u128 {
+        rand::rng().random()
+    }
+
+    /// Calls the handler within a transaction.
+    pub(crate) async fn call(&self, what: Called, tx: Tx<S>) -> Result<(), Stop> {
+        let returned = match (&self.handler, what) {
+            (Handler::Each(handler), Called::Event(event)) => handler(event, tx),
+            (Handler::Batch(handler), Called::Batch(events)) => handler(events, tx),
+            _ => unreachable!("a worker calls its handler with what that handles"),
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(returned));
+        let failed = |cause: String| Err(Stop::Failure(Failure::Failed(cause)));
+        match tokio::time::timeout(self.handler_timeout, task).await {
+            Err(_) => failed(format!("the handler took longer than {:?}", self.handler_timeout)),
+            Ok(Err(error)) => failed(panic_text(error)),
+            Ok(Ok(Err(cause))) => failed(cause),
+            Ok(Ok(Ok(Outcome::Ack))) => Ok(()),
+            Ok(Ok(Ok(Outcome::RetryAt(due_ms)))) => Err(Stop::Failure(Failure::NotBefore(due_ms))),
+            Ok(Ok(Ok(Outcome::Reject(reason)))) => Err(Stop::Failure(Failure::Rejected(reason))),
+        }
+    }
+}
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "the handler was cancelled".to_owned() };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.unwrap_or_default())
+}

@@ -1,0 +1,193 @@
+//! One partition whose records are handled in order, several in one transaction: what is handled next, and what becomes of a
+//! batch that failed.
+//!
+//! Pure, as [`partition`](super::partition). What always holds: one batch is under way at most, and begins at the committed
+//! offset; a record is given up only after it failed alone.
+
+use std::collections::VecDeque;
+
+/// A batch to handle now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch<R> {
+    /// The committed offset before, and after it was handled.
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) records: Vec<(i64, R)>,
+    /// How often it failed already.
+    pub(crate) failures: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct OrderedWork<R> {
+    batch_max: usize,
+    /// How many records the next batch may have: less after a failure, until the one is found that does it.
+    batch_now: usize,
+    committed: i64,
+    next_offset: i64,
+    waiting: VecDeque<(i64, R, usize)>,
+    waiting_bytes: usize,
+    /// How many records are under way.
+    running: Option<usize>,
+    failures: u32,
+    rests_until_ms: i64,
+}
+
+impl<R: Clone> OrderedWork<R> {
+    pub(crate) fn new(batch_max: usize, committed: i64) -> Self {
+        Self {
+            batch_max,
+            batch_now: batch_max,
+            committed,
+            next_offset: committed,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            running: None,
+            failures: 0,
+            rests_until_ms: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn committed(&self) -> i64 {
+        self.committed
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::from(self.running.is_some())
+    }
+
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Takes a record in, unless it has been before.
+    pub(crate) fn offer(&mut self, offset: i64, record: R, bytes: usize) {
+        if offset >= self.next_offset {
+            self.next_offset = offset + 1;
+            self.waiting.push_back((offset, record, bytes));
+            self.waiting_bytes += bytes;
+        }
+    }
+
+    /// The batch that can start now: it counts as under way from here on.
+    pub(crate) fn next_batch(&mut self, now_ms: i64) -> Option<Batch<R>> {
+        if self.running.is_some() || self.waiting.is_empty() || self.rests_until_ms > now_ms {
+            return None;
+        }
+        let records = self.waiting.iter().take(self.batch_now);
+        let records: Vec<(i64, R)> = records.map(|(offset, record, _)| (*offset, record.clone())).collect();
+        self.running = Some(records.len());
+        let to = records.last().map_or(self.committed, |(offset, _)| offset + 1);
+        Some(Batch { from: self.committed, to, records, failures: self.failures })
+    }
+
+    /// It was handled, or its one record has become a dead letter.
+    pub(crate) fn handled(&mut self, to: i64) {
+        let count = self.running.take().expect("a batch is under way");
+        let bytes: usize = self.waiting.drain(..count).map(|(_, _, bytes)| bytes).sum();
+        self.waiting_bytes -= bytes;
+        self.committed = to;
+        self.failures = 0;
+        self.batch_now = self.batch_max.min(self.batch_now.saturating_mul(2));
+    }
+
+    /// It failed: half of it is tried at once; or it is tried again then, if it was one record or wants no better.
+    pub(crate) fn failed(&mut self, retry_at_ms: Option<i64>) {
+        let count = self.running.take().expect("a batch is under way");
+        match retry_at_ms {
+            None => {
+                self.batch_now = (count / 2).max(1);
+                self.failures = 0;
+            }
+            Some(at_ms) => {
+                self.failures += 1;
+                self.rests_until_ms = at_ms;
+            }
+        }
+    }
+
+    /// Nothing came of it; it is tried again, not before then. It does not count as a failure.
+    pub(crate) fn given_back(&mut self, until_ms: i64) {
+        self.running = None;
+        self.rests_until_ms = until_ms;
+    }
+
+    /// A batch of nothing, so that the committed offset does not grow old. None while there is another to handle.
+    pub(crate) fn refresh(&mut self) -> Option<Batch<R>> {
+        let is_idle = self.running.is_none() && self.waiting.is_empty();
+        is_idle.then(|| {
+            self.running = Some(0);
+            Batch { from: self.committed, to: self.committed, records: vec![], failures: 0 }
+        })
+    }
+
+    /// When there may be something to do that there is not now.
+    pub(crate) fn next_wake_ms(&self, now_ms: i64) -> Option<i64> {
+        (self.running.is_none() && !self.waiting.is_empty() && self.rests_until_ms > now_ms)
+            .then_some(self.rests_until_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(count: i64) -> OrderedWork<i64> {
+        let mut work = OrderedWork::new(8, 0);
+        (0..count).for_each(|offset| work.offer(offset, offset, 10));
+        work
+    }
+
+    fn offsets(batch: Option<Batch<i64>>) -> Vec<i64> {
+        batch.map(|batch| batch.records.into_iter().map(|(offset, _)| offset).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn one_batch_is_under_way_and_the_next_begins_where_it_ended() {
+        let mut work = work(10);
+        work.offer(3, 3, 10);
+        assert_eq!(work.waiting_bytes(), 100, "what was offered before counts once");
+        let first = work.next_batch(0).expect("a batch");
+        assert_eq!((first.from, first.to, first.records.len(), first.failures), (0, 8, 8, 0));
+        assert_eq!(work.next_batch(0), None);
+        work.handled(8);
+        assert_eq!(offsets(work.next_batch(0)), [8, 9]);
+        work.handled(10);
+        assert_eq!((work.committed(), work.waiting_bytes(), work.in_flight()), (10, 0, 0));
+    }
+
+    #[test]
+    fn a_failing_record_is_found_by_halves_and_tried_alone() {
+        let mut work = work(8);
+        // The record at offset 2 fails whatever it comes with.
+        let mut handled: Vec<i64> = Vec::new();
+        loop {
+            let batch = offsets(work.next_batch(0));
+            if batch == [2] {
+                break;
+            }
+            if batch.contains(&2) {
+                work.failed(None);
+            } else {
+                handled.extend(&batch);
+                work.handled(batch.last().expect("not empty") + 1);
+            }
+        }
+        assert_eq!(handled, [0, 1]);
+        work.failed(Some(100));
+        assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
+        let again = work.next_batch(100).expect("it is time");
+        assert_eq!((again.failures, again.records.len()), (1, 1));
+        work.handled(3);
+        assert_eq!(offsets(work.next_batch(100)), [3, 4], "and batches grow again");
+    }
+
+    #[test]
+    fn what_is_given_back_is_no_failure() {
+        let mut work = work(1);
+        assert_eq!(offsets(work.next_batch(0)), [0]);
+        work.given_back(50);
+        assert_eq!(work.next_batch(49), None);
+        assert_eq!(work.next_batch(50).map(|batch| batch.failures), Some(0));
+    }
+}
