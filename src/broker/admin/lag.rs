@@ -2,13 +2,15 @@
 //!
 //! What always holds: a group without members stays visible as long as it has committed offsets; a group, an offset or a
 //! topic that is deleted disappears. Lag in records is that of Kafka's tools: offsets from the committed one to the end
-//! of the log, whether or not retention has left their records there. Lag in seconds is now less the time at which the
+//! of the log, whether or not retention has left their records there, and what the group's workers have parked, which is
+//! also told apart. Lag in seconds is now less the time at which the
 //! first record that is there and was not committed entered the log, and 0 where there is none.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tidegate_format::{
-    FormatError, Offset, OffsetKey, OffsetValue, OrderVersion, PartitionId, PartitionState, PartitionStateKey,
+    FormatError, Offset, OffsetKey, OffsetValue, OrderVersion, ParkedKey, PartitionId, PartitionState,
+    PartitionStateKey,
 };
 use tidegate_log::{LogError, append_version_at};
 use tidegate_outbox::LoadError;
@@ -41,8 +43,10 @@ pub(crate) struct PartitionLag {
     pub(crate) id: PartitionId,
     /// The next record that the group wants.
     pub(crate) committed: Offset,
-    /// Offsets from there to the end of the log.
+    /// Offsets from there to the end of the log, and what is parked.
     pub(crate) records: i64,
+    /// Records that the group's workers have parked.
+    pub(crate) parked: i64,
     pub(crate) seconds: f64,
 }
 
@@ -98,6 +102,7 @@ where
     let mut pages = Pages::new(OffsetKey::all(), PAGE);
     let mut shown = Shown { rows: Vec::new(), truncated: false };
     let mut still_needed = AppendTimes::default();
+    let parked = count_parked(txn).await?;
     'pages: while let Some(page) = pages.next(txn).await? {
         for (key, row) in page {
             let key = OffsetKey::decode(&key)?;
@@ -107,7 +112,11 @@ where
                 break 'pages;
             }
             let committed = OffsetValue::decode(row)?.offset;
-            let lag = load_lag(txn, logs, key, &topic.name, committed, (times, &mut still_needed)).await?;
+            let place = (key.group.clone(), key.id);
+            let mut lag =
+                load_lag(txn, logs, key, &topic.name, committed, (times, &mut still_needed)).await?;
+            lag.parked = parked.get(&place).copied().unwrap_or(0);
+            lag.records += lag.parked;
             shown.rows.push(lag);
         }
     }
@@ -147,7 +156,20 @@ where
         }
     }
     let records = end.0.saturating_sub(committed.0).max(0);
-    Ok(PartitionLag { group: key.group, topic: topic.to_owned(), id, committed, records, seconds })
+    Ok(PartitionLag { group: key.group, topic: topic.to_owned(), id, committed, records, parked: 0, seconds })
+}
+
+/// How many records are parked, by group and partition. They are few, as each partition has room for so many.
+async fn count_parked(txn: &mut impl Txn) -> Result<HashMap<(String, PartitionId), i64>, FiguresError> {
+    let mut pages = Pages::new(ParkedKey::all(), PAGE);
+    let mut counts = HashMap::new();
+    while let Some(page) = pages.next_keys(txn).await? {
+        for key in page {
+            let ParkedKey { group, id, .. } = ParkedKey::decode(&key)?;
+            *counts.entry((group, id)).or_insert(0) += 1;
+        }
+    }
+    Ok(counts)
 }
 
 /// Seconds from one moment to a later one; 0 if it is not later.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_format::{
-    BrokerId, LogKey, LogValue, Offset, OffsetKey, OffsetValue, OrderVersion, OwnerEpoch, PartitionId,
-    PartitionState, PartitionStateKey, TimestampMaxima,
+    BrokerId, LogKey, LogValue, Offset, OffsetKey, OffsetValue, OrderVersion, OwnerEpoch, ParkedKey,
+    ParkedValue, PartitionId, PartitionState, PartitionStateKey, TimestampMaxima,
 };
 use tidegate_protocol::batch::{BatchOptions, Record, encode_batch};
 use tidegate_store::{ManualClock, MemoryStore, Store, Txn};
@@ -227,4 +227,23 @@ async fn groups_beyond_one_page_are_all_there() {
         fixture.commit(&format!("group {group}"), 0, 0).await;
     }
     assert_eq!(fixture.lags().await.len(), groups);
+}
+
+#[tokio::test]
+async fn parked_records_count_and_are_told_apart() {
+    let mut fixture = Fixture::new().await;
+    fixture.log(0, &[9_000], 0).await;
+    for group in ["first", "second"] {
+        fixture.commit(group, 0, 8).await;
+    }
+    let id = fixture.partition(0);
+    let parked = |key: &'static str, offset| {
+        let key = ParkedKey { group: "first".to_owned(), id, key: key.into(), offset: Offset(offset) };
+        (key.encode(), Some(ParkedValue::default().encode()))
+    };
+    fixture.write([parked("a", 1), parked("a", 2), parked("b", 7)]).await;
+    let shown = fixture.shown(usize::MAX, |_, _| None).await;
+    let figures: Vec<_> =
+        shown.rows.iter().map(|lag| (lag.group.as_str(), lag.records, lag.parked)).collect();
+    assert_eq!(figures, [("first", 5, 3), ("second", 2, 0)]);
 }

@@ -112,8 +112,9 @@ pub(crate) fn groups(text: &mut Exposition, groups: &[GroupFigures], lags: &[Par
     for row in groups {
         text.sample(&[("group", &row.group), ("state", state_name(row.state))], 1.0);
     }
-    let families: [LagFamily; 5] = [
+    let families: [LagFamily; 6] = [
         (names::GROUP_LAG_RECORDS, "group", |lag| signed_float(lag.records)),
+        (names::GROUP_PARKED_RECORDS, "group", |lag| signed_float(lag.parked)),
         (names::GROUP_LAG_SECONDS, "group", |lag| lag.seconds),
         (names::GROUP_COMMITTED_OFFSET, "group", |lag| signed_float(lag.committed.0)),
         (names::KAFKA_GROUP_LAG, "consumergroup", |lag| signed_float(lag.records)),

@@ -11,7 +11,7 @@ use tidegate_store::{CommitError, Direction, KeyRange, Store, Txn};
 use tokio::time::Instant;
 
 use super::load::GroupStoreError;
-use super::{CommittedOffset, PAGE, Shared};
+use super::{CommittedOffset, PAGE, Shared, marks};
 use crate::metrics::names;
 
 /// What one turn writes: by key, the last of several changes counts.
@@ -22,6 +22,8 @@ pub(super) struct Writes {
     offsets: BTreeMap<Bytes, Option<Bytes>>,
     /// All that are in the store, before `offsets` are written.
     deletes_all_offsets: bool,
+    /// Where workers' marks and parked records are cleared.
+    cleared: Vec<PartitionId>,
 }
 
 impl Writes {
@@ -38,8 +40,21 @@ impl Writes {
         self.offsets.insert(offset_key(group, offset.id), Some(offset.value.encode()));
     }
 
+    /// Sets an offset whatever was before: what workers have noted since does not count any more.
+    pub(super) fn reset_offset(&mut self, group: &str, offset: &CommittedOffset) {
+        self.put_offset(group, offset);
+        self.cleared.push(offset.id);
+    }
+
     pub(super) fn delete_offset(&mut self, group: &str, id: PartitionId) {
+        self.cleared.push(id);
         self.offsets.insert(offset_key(group, id), None);
+    }
+
+    fn cleared_ranges(&self, group: &str) -> Vec<(Bytes, Bytes)> {
+        let all = self.deletes_all_offsets.then(|| marks::of_group(group));
+        let some = self.cleared.iter().map(|id| marks::of_partition(group, *id));
+        all.into_iter().chain(some).flatten().collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -58,8 +73,15 @@ pub(super) async fn commit<S: Store>(
     epoch: Option<OwnerEpoch>,
     writes: Writes,
 ) -> Result<(), GroupStoreError> {
-    let mut txn = shared.store.begin().await?;
-    let group_key = check_fence(shared, &mut txn, group, epoch).await?;
+    let cleared = writes.cleared_ranges(group);
+    let (mut txn, group_key) = loop {
+        let mut txn = shared.store.begin().await?;
+        let group_key = check_fence(shared, &mut txn, group, epoch).await?;
+        if marks::clear(&mut txn, &cleared).await? {
+            break (txn, group_key);
+        }
+        commit_settled(&shared.store, txn).await?;
+    };
     if !writes.group.is_empty() {
         // A new coordinator that has read the members since must not miss this change of one.
         txn.guard(group_key);

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::commit::check_fence;
 use super::load::{GroupStoreError, load_rows};
-use super::{Shared, load_offsets};
+use super::{Shared, load_offsets, marks};
 
 /// What there is to do for one group.
 struct Plan {
@@ -74,6 +74,14 @@ pub(super) async fn expire<S: Store>(
         return Ok(());
     }
     let id = group.id().to_owned();
+    let ranges: Vec<_> = plan.expired.iter().flat_map(|expired| marks::of_partition(&id, *expired)).collect();
+    if !marks::clear(&mut txn, &ranges).await? {
+        // The rest goes the next time, and the offsets with it.
+        return match commit_settled(&shared.store, txn).await {
+            Err(CommitError::Conflict) => Ok(()),
+            other => Ok(other?),
+        };
+    }
     for expired in plan.expired {
         txn.delete(OffsetKey { group: id.clone(), id: expired }.encode());
     }

@@ -562,3 +562,6 @@ async fn a_dropped_topic_takes_its_offsets_along() {
     process.hosts.forget_topic(partition(0).topic).await;
     assert_eq!(process.offsets().await, BTreeMap::from([(other.id, 2)]));
 }
+
+#[path = "marks_tests.rs"]
+mod marks;

@@ -11,6 +11,7 @@ mod expire;
 #[cfg(test)]
 mod host_tests;
 mod load;
+mod marks;
 mod offsets;
 mod request;
 mod task;

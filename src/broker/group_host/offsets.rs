@@ -1,6 +1,7 @@
 //! Committed offsets as they lie in the store.
 
-use tidegate_format::{FormatError, OffsetKey, OffsetValue, PartitionId, TopicId};
+use bytes::Bytes;
+use tidegate_format::{DoneKey, FormatError, OffsetKey, OffsetValue, ParkedKey, PartitionId, TopicId};
 use tidegate_log::commit_settled;
 use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
 
@@ -54,21 +55,33 @@ async fn load_all(
     Ok(offsets)
 }
 
-/// Deletes the offsets of a topic in every group, in steps.
+/// Deletes the offsets of a topic in every group, and what workers have noted there, in steps.
 pub(super) async fn forget_topic<S: Store>(store: &S, topic: TopicId) -> Result<(), GroupStoreError> {
-    let mut pages = Pages::new(OffsetKey::all(), PAGE);
+    forget(store, OffsetKey::all(), topic, |key| Ok(OffsetKey::decode(key)?.id)).await?;
+    forget(store, DoneKey::all(), topic, |key| Ok(DoneKey::decode(key)?.id)).await?;
+    forget(store, ParkedKey::all(), topic, |key| Ok(ParkedKey::decode(key)?.id)).await
+}
+
+/// Deletes the keys of a range that are a topic's.
+async fn forget<S: Store>(
+    store: &S,
+    range: (Bytes, Bytes),
+    topic: TopicId,
+    id_of: impl Fn(&[u8]) -> Result<PartitionId, FormatError>,
+) -> Result<(), GroupStoreError> {
+    let mut pages = Pages::new(range, PAGE);
     loop {
         let mut txn = store.begin().await?;
         let mut after = pages.clone();
         let Some(page) = after.next_keys(&mut txn).await? else { return Ok(()) };
         for key in page {
-            if OffsetKey::decode(&key)?.id.topic == topic {
+            if id_of(&key)?.topic == topic {
                 txn.delete(key);
             }
         }
         match commit_settled(store, txn).await {
             Ok(()) => pages = after,
-            // A group has just committed one of them, or nothing was applied: this page again.
+            // A group has just written one of them, or nothing was applied: this page again.
             Err(CommitError::Conflict) => {}
             Err(error) => return Err(error.into()),
         }

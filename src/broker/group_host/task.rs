@@ -239,11 +239,16 @@ impl<S: Store> Host<'_, S> {
         offsets: &[CommittedOffset],
         answer: oneshot::Sender<Result<(), GroupError>>,
     ) {
+        // One that is no member sets offsets by hand; workers' members write theirs themselves.
+        let is_by_hand = matches!(&command, Command::CommitOffsets(commit) if commit.generation.0 < 0);
         self.command(turn, now_ms, command, Waiting::Offsets(answer));
         // The state machine answers a commit at once, so its reply is the last one.
         if let Some((_, Reply::CommitOffsets(Ok(())))) = turn.replies.last() {
             for offset in offsets {
-                turn.writes.put_offset(self.id, offset);
+                match is_by_hand {
+                    true => turn.writes.reset_offset(self.id, offset),
+                    false => turn.writes.put_offset(self.id, offset),
+                }
             }
         }
     }

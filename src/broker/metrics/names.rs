@@ -96,7 +96,8 @@ families! {
     Gauge GROUP_MEMBERS "tidegate_consumer_group_members" ["group"], "Members of the consumer group";
     Gauge GROUP_GENERATION "tidegate_consumer_group_generation" ["group"], "Generation of the consumer group: each rebalance raises it by one";
     Gauge GROUP_STATE "tidegate_consumer_group_state" ["group", "state"], "1 for the state that the consumer group is in";
-    Gauge GROUP_LAG_RECORDS "tidegate_consumer_group_lag_records" ["group", "topic", "partition"], "Offsets from the one that the group has committed to the end of the log";
+    Gauge GROUP_LAG_RECORDS "tidegate_consumer_group_lag_records" ["group", "topic", "partition"], "Offsets from the one that the group has committed to the end of the log, and the records that its workers have parked";
+    Gauge GROUP_PARKED_RECORDS "tidegate_consumer_group_parked_records" ["group", "topic", "partition"], "Records that failed, or wait behind one of their key that did, and are tried again later";
     Gauge GROUP_LAG_SECONDS "tidegate_consumer_group_lag_seconds" ["group", "topic", "partition"], "How long ago the first record that the group has not committed entered the log; 0 if there is none";
     Gauge GROUP_COMMITTED_OFFSET "tidegate_consumer_group_committed_offset" ["group", "topic", "partition"], "The offset that the group has committed: that of the next record it wants";
     Gauge DISK_FREE_BYTES "tidegate_disk_free_bytes" [], "Bytes that are free on the volume of the data directory";
