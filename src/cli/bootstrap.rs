@@ -14,9 +14,13 @@ pub(crate) fn argument() -> Arg {
         .help("A broker to ask; several with commas between them")
 }
 
+/// How to reach the broker that the arguments name.
+pub(crate) fn options(matches: &ArgMatches) -> ClientOptions {
+    let bootstrap = matches.get_one::<String>("bootstrap").expect("it has a default");
+    ClientOptions { call_timeout_ms: 15_000, ..ClientOptions::new(bootstrap) }
+}
+
 /// An administrator on the broker that the arguments name.
 pub(crate) async fn admin(matches: &ArgMatches) -> anyhow::Result<Admin> {
-    let bootstrap = matches.get_one::<String>("bootstrap").expect("it has a default");
-    let options = ClientOptions { call_timeout_ms: 15_000, ..ClientOptions::new(bootstrap) };
-    Ok(Admin::connect(options).await?)
+    Ok(Admin::connect(options(matches)).await?)
 }

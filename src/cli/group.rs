@@ -14,7 +14,7 @@ use crate::output::{Row, json_argument, print, print_done};
 pub(crate) fn command() -> Command {
     let name = || Arg::new("group").required(true).value_name("GROUP").help("The group's id");
     Command::new("group")
-        .about("Lists and describes consumer groups, resets and deletes them")
+        .about("Lists and describes consumer groups, resets and deletes them, sends their dead letters back")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(bootstrap::argument())
@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
         .subcommand(Command::new("members").about("Shows members with what they read").arg(name()))
         .subcommand(
             Command::new("reset")
-                .about("Sets the committed offsets of a group without members")
+                .about("Sets the committed offsets of a group without members, and drops what its workers have parked there")
                 .arg(name())
                 .arg(
                     Arg::new("topic").long("topic").required(true).value_name("TOPIC").help("In which topic"),
@@ -59,7 +59,24 @@ pub(crate) fn command() -> Command {
                 ),
         )
         .subcommand(
-            Command::new("delete").about("Deletes a group without members, with its offsets").arg(name()),
+            Command::new("delete")
+                .about("Deletes a group without members, with its offsets and what its workers have parked")
+                .arg(name()),
+        )
+        .subcommand(
+            Command::new("redrive")
+                .about("Sends a group's dead letters back to the topic that they come from")
+                .arg(name())
+                .arg(Arg::new("topic").long("topic").required(true).value_name("TOPIC").help(
+                    "The topic that they come from; they lie in TOPIC.GROUP.dlq, and all groups of TOPIC see them again",
+                ))
+                .arg(
+                    Arg::new("max")
+                        .long("max")
+                        .value_name("N")
+                        .value_parser(clap::value_parser!(u64))
+                        .help("At most so many; all that are there if not given"),
+                ),
         )
 }
 
@@ -75,6 +92,16 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         "describe" => describe(&admin, arguments, group()).await,
         "members" => members(&admin, arguments, group()).await,
         "reset" => reset(&admin, arguments, group()).await,
+        "redrive" => {
+            let topic = arguments.get_one::<String>("topic").expect("clap requires it");
+            let max = arguments.get_one::<u64>("max").copied();
+            let sent = tidegate::redrive(bootstrap::options(arguments), topic, group(), max).await?;
+            print_done(
+                arguments,
+                &format!("sent {sent} dead letters back to {topic}"),
+                &json!({ "sent": sent }),
+            )
+        }
         "delete" => {
             admin.delete_group(group()).await?;
             print_done(arguments, &format!("deleted {}", group()), &json!({ "deleted": group() }))

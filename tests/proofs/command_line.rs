@@ -84,6 +84,8 @@ fn a_groups_offsets_can_be_set_shown_and_deleted() {
     let header = "TOPIC   PARTITION  COMMITTED-OFFSET  LOG-END-OFFSET  LAG  MEMBER  HOST";
     assert_eq!(described[0], header);
     assert_eq!(described[1], "orders  0          0                 0               0    -       -");
+    let redriven = command(&["group", "redrive", "billing", "--topic", "orders", "--max", "5"]);
+    assert_eq!(redriven, ["sent 0 dead letters back to orders"]);
     assert_eq!(command(&["group", "delete", "billing"]), ["deleted billing"]);
     assert_eq!(command(&["group", "list", "--json"]), ["[]"]);
 }

@@ -11,6 +11,7 @@ mod records;
 mod schedules;
 mod served;
 mod stage;
+mod worker;
 
 use clap::{Arg, ArgMatches, Command};
 use serde::Serialize;
@@ -20,9 +21,9 @@ use crate::output::{Row, json_argument, print};
 
 const LONG_ABOUT: &str = "\
 Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, commit to \
-delivery, schedule lateness and memory with many pending, cancels that race due entries. Each row has a broker of its own \
-in this process (that of the schedules in another one), on a fresh store in a temporary directory (TMPDIR) or in a \
-namespace of its own (--store), with every commit durable before it is acknowledged.";
+delivery, a worker's events exactly once, schedule lateness and memory with many pending, cancels that race due \
+entries. Each row has a broker of its own in this process (that of the schedules in another one), on a fresh store in a \
+temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit durable before it is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")
@@ -48,7 +49,7 @@ pub(crate) fn command() -> Command {
             Arg::new("only")
                 .long("only")
                 .value_name("NAME")
-                .value_parser(["start", "models", "records", "delivery", "schedules", "cancels"])
+                .value_parser(["start", "models", "records", "delivery", "schedules", "cancels", "worker"])
                 .help("Only this part"),
         )
 }
@@ -95,6 +96,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     if wanted("cancels") {
         add("cancels", cancel::race(&store).await?);
+    }
+    if wanted("worker") {
+        add("worker", worker::throughput(&store).await?);
     }
     if wanted("schedules") {
         add("schedules", schedules::lateness(&store, pending).await?);
