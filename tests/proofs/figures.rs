@@ -208,6 +208,7 @@ fn a_group_is_seen_with_its_members_and_after_the_last_has_left() {
     assert_eq!(generation(&restarted), generation(&figures));
     assert_eq!(restarted.by("partition", "tidegate_consumer_group_committed_offset", &OF_BOTH), expected);
     assert_eq!(by_partition(&restarted, "tidegate_consumer_group_lag_records", &OF_BOTH), [0.0; 4]);
+    assert_eq!(by_partition(&restarted, "tidegate_consumer_group_parked_records", &OF_BOTH), [0.0; 4]);
 }
 
 #[test]

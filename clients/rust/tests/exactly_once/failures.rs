@@ -36,6 +36,9 @@ async fn a_failing_key_waits_in_order_and_all_others_go_on() {
     stage.until_handled(80).await;
     until("the key's records to be parked", async || stage.noted().await == (0, 20)).await;
     assert_eq!(stage.committed().await, 100, "the partition is not held up");
+    for name in ["tidegate_consumer_group_parked_records", "tidegate_consumer_group_lag_records"] {
+        assert_eq!(stage.metric(name).await, 20, "{name}");
+    }
     // What is parked goes on in the next worker, and survives the first.
     worker.stop().await.expect("it stops");
     assert_eq!(stage.noted().await.1, 20);

@@ -152,6 +152,19 @@ impl Stage {
         (done, count(tidegate_format::ParkedKey::range_group(GROUP)).await)
     }
 
+    /// The sum of a metric over the group's partitions, as the admin port tells it.
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect(self.broker.admin()).await.expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.expect("it listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        let series = format!("{name}{{group=\"{GROUP}\"");
+        let of_group = answer.lines().filter(|line| line.starts_with(&series));
+        let values = of_group.filter_map(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
+        values.sum()
+    }
+
     /// Everything was handled once, in the order of its key, and nothing is left to do.
     pub(crate) async fn check(&self, count: i64, keys: i64) {
         let ledgers = self.ledgers().await;
