@@ -73,6 +73,19 @@ impl Broker {
         broker
     }
 
+    /// Puts another directory in the place of the data directory of a broker that does not run: `prepare` makes it. What
+    /// was there is kept until the broker is dropped.
+    ///
+    /// # Panics
+    /// When it runs, or the directory cannot be moved.
+    pub fn replace_data(&mut self, prepare: impl FnOnce(&Path)) {
+        assert!(self.process.is_none(), "kill or terminate it first");
+        let data = self.data_directory();
+        let aside = self.directory.path().join(format!("data.{}", self.starts));
+        fs::rename(&data, aside).expect("the directory can be moved");
+        prepare(&data);
+    }
+
     /// As [`Broker::start_with`], in a fresh namespace of a cluster, which is the broker's own from then on.
     ///
     /// # Panics

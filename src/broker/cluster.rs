@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tidegate_format::{ClusterKey, ClusterValue, FormatError, FormatVersion, FormatVersionKey, Kind};
+use tidegate_format::{
+    ClusterKey, ClusterValue, FormatError, FormatVersion, FormatVersionKey, Kind, RestoringKey,
+};
 use tidegate_log::commit_settled;
 use tidegate_store::{CommitError, Direction, KeyRange, ReadError, Store, Txn};
 use uuid::Uuid;
@@ -30,6 +32,12 @@ pub enum StoreUseError {
         /// The first byte of the first such key.
         first_byte: u8,
     },
+    /// Not all of a backup was written into it.
+    #[error(
+        "the store is not whole: a backup was being restored into it, and that did not end; run `tidegate restore` \
+         again, which begins anew"
+    )]
+    Restoring,
     /// It cannot be read.
     #[error("the store cannot be read: {0}")]
     Read(#[from] ReadError),
@@ -41,7 +49,7 @@ pub enum StoreUseError {
 /// Checks the store's format and gives the cluster's id; a new store gets both.
 ///
 /// # Errors
-/// If the store is of another format or cannot be used.
+/// If the store is of another format, is not whole or cannot be used.
 pub(crate) async fn open_cluster<S: Store>(store: &S) -> Result<Uuid, StoreUseError> {
     for _ in 0..OPEN_ATTEMPTS {
         match try_open(store).await {
@@ -55,6 +63,9 @@ pub(crate) async fn open_cluster<S: Store>(store: &S) -> Result<Uuid, StoreUseEr
 
 async fn try_open<S: Store>(store: &S) -> Result<Uuid, StoreUseError> {
     let mut txn = store.begin().await?;
+    if txn.get(&RestoringKey.encode()).await?.is_some() {
+        return Err(StoreUseError::Restoring);
+    }
     if let Some(version) = txn.get(&FormatVersionKey.encode()).await? {
         FormatVersion::decode(&version)?;
     } else {

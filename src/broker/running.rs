@@ -225,7 +225,8 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListen
 }
 
 /// An id as Kafka writes it: 22 characters of URL-safe base64.
-fn kafka_uuid(id: uuid::Uuid) -> String {
+#[must_use]
+pub fn kafka_uuid(id: uuid::Uuid) -> String {
     use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(id.as_bytes())
 }

@@ -3,16 +3,23 @@
 //! Refuses to do more than read its arguments, call the crates below and print: what it prints on standard output is
 //! meant for pipes, everything else goes to standard error.
 
+mod backup;
 mod bench;
 mod bootstrap;
+mod completions;
 mod demo;
 mod group;
+mod interrupt;
 mod logging;
+mod offline_store;
 mod open_files;
 mod output;
+mod progress;
+mod restore;
 mod schedule;
 mod serve;
 mod settings_flags;
+mod snapshot_text;
 mod stop_signal;
 mod store;
 mod topic;
@@ -45,7 +52,10 @@ fn command() -> Command {
         .subcommand(topic::command())
         .subcommand(group::command())
         .subcommand(schedule::command())
+        .subcommand(backup::command())
+        .subcommand(restore::command())
         .subcommand(bench::command())
+        .subcommand(completions::command())
 }
 
 fn main() -> ExitCode {
@@ -61,9 +71,14 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let (name, arguments) = matches.subcommand().expect("clap requires a subcommand");
+    if name == "completions" {
+        return completions::run(arguments, command());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         match name {
+            "backup" => backup::run(arguments).await,
+            "restore" => restore::run(arguments).await,
             "bench" => bench::run(arguments).await,
             "demo" => demo::run(arguments).await,
             "serve" => serve::run(arguments).await,

@@ -5,6 +5,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::bootstrap::{ADMIN_REMEDY, admin_port_argument};
 use crate::output::{Row, json_argument, print, print_done};
 
 /// How long the admin server may take.
@@ -22,14 +23,7 @@ pub(crate) fn command() -> Command {
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(
-            Arg::new("admin")
-                .long("admin")
-                .value_name("HOST:PORT")
-                .default_value("127.0.0.1:9644")
-                .global(true)
-                .help("The broker's admin port"),
-        )
+        .arg(admin_port_argument().global(true))
         .arg(json_argument())
         .subcommand(
             Command::new("list").about("Lists schedules by name").arg(topic()).arg(
@@ -37,7 +31,7 @@ pub(crate) fn command() -> Command {
                     .long("limit")
                     .value_name("N")
                     .default_value("100")
-                    .value_parser(clap::value_parser!(usize))
+                    .value_parser(clap::value_parser!(u32).range(1..))
                     .help("At most so many"),
             ).arg(Arg::new("after").long("after").value_name("SCHEDULE").help("Only names after this one")),
         )
@@ -84,7 +78,7 @@ impl Row for ScheduleRow {
 }
 
 fn list(arguments: &ArgMatches) -> anyhow::Result<()> {
-    let limit = *arguments.get_one::<usize>("limit").expect("it has a default");
+    let limit = usize::try_from(*arguments.get_one::<u32>("limit").expect("it has a default"))?;
     let mut after = arguments.get_one::<String>("after").cloned();
     let mut rows: Vec<ScheduleRow> = Vec::new();
     while rows.len() < limit {
@@ -140,7 +134,8 @@ fn answer(
     arguments: &ArgMatches,
 ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
     let admin = arguments.get_one::<String>("admin").expect("it has a default");
-    let mut response = called.with_context(|| format!("the admin server at {admin} does not answer"))?;
+    let mut response =
+        called.with_context(|| format!("the admin server at {admin} does not answer ({ADMIN_REMEDY})"))?;
     if !response.status().is_success() {
         let reason = response.body_mut().read_to_string().unwrap_or_default();
         anyhow::bail!("{} ({})", reason.trim(), response.status());

@@ -11,15 +11,32 @@ use tidegate_broker::settings::{SETTINGS, Settings, settings_in_file};
 const COMMON: &[&str] =
     &["listen", "advertised", "admin", "insecure", "store", "data.dir", "log.filter", "log.format"];
 
+/// The settings that name the directory of the store, and the store itself.
+pub(crate) const DATA_DIR: &str = "data.dir";
+pub(crate) const STORE: &str = "store";
+
 /// The flags: `--config`, and one for each setting.
 pub(crate) fn arguments() -> Vec<Arg> {
+    arguments_of(|_| true)
+}
+
+/// The flags of commands that open the store without a broker: `--config`, and one for each setting of the store.
+pub(crate) fn store_arguments() -> Vec<Arg> {
+    arguments_of(is_of_store)
+}
+
+fn is_of_store(name: &str) -> bool {
+    name == DATA_DIR || heading(name) == "Store"
+}
+
+fn arguments_of(is_wanted: impl Fn(&str) -> bool) -> Vec<Arg> {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .env("TIDEGATE_CONFIG")
         .value_parser(clap::value_parser!(PathBuf))
         .help("Read settings from a TOML file: num.partitions = 3");
-    let settings = SETTINGS.iter().map(|setting| {
+    let settings = SETTINGS.iter().filter(|setting| is_wanted(setting.name)).map(|setting| {
         let is_switch = matches!(setting.default, "true" | "false");
         let argument = Arg::new(setting.name)
             .long(setting.flag())
@@ -73,12 +90,21 @@ fn heading(name: &str) -> &'static str {
 
 /// The settings: defaults, then the file, then the environment, then flags.
 pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    settings_of(matches, |_| true)
+}
+
+/// The settings of the store, of a command with [`store_arguments`]; the others as the file has them, or their defaults.
+pub(crate) fn store_settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    settings_of(matches, is_of_store)
+}
+
+fn settings_of(matches: &ArgMatches, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         apply_file(&mut settings, path)?;
     }
     check_environment()?;
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| is_wanted(setting.name)) {
         // clap has put flags before the environment.
         if let Some(text) = matches.get_one::<String>(setting.name) {
             settings.set(setting.name, text)?;

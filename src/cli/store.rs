@@ -5,13 +5,19 @@ use std::sync::Arc;
 use anyhow::Context;
 use tidegate_broker::settings::{Settings, StoreAddress};
 use tidegate_broker::{BrokerStore, embedded_options, tikv_options};
-use tidegate_store::{EmbeddedStore, SystemClock, TikvStore};
+use tidegate_store::{EmbeddedOptions, EmbeddedStore, SystemClock, TikvStore, Version};
 
 /// Opens it.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<BrokerStore> {
+    open_after(settings, Version::default()).await
+}
+
+/// As [`open`], with versions that come after a given one. A cluster's come from its oracle.
+pub(crate) async fn open_after(settings: &Settings, versions_after: Version) -> anyhow::Result<BrokerStore> {
     match &settings.store {
         StoreAddress::Embedded => {
             let options = embedded_options(settings, Arc::new(SystemClock));
+            let options = EmbeddedOptions { versions_after, ..options };
             let directory = settings.data_dir.clone();
             let opened =
                 tokio::task::spawn_blocking(move || EmbeddedStore::open(&directory, options)).await?;

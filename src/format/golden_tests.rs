@@ -32,6 +32,18 @@ macro_rules! golden {
     }};
 }
 
+fn restoring_golden() -> Golden {
+    let value = RestoringValue { attempt: ENTRY, snapshot: VERSION, began_ms: TIME_MS };
+    let is_same = RestoringValue::decode(value.encode()) == Ok(value);
+    Golden {
+        kind: Kind::Restoring,
+        shows: "an attempt",
+        key: RestoringKey.encode(),
+        value: Some(value.encode()),
+        comes_back: is_same && RestoringKey::decode(&RestoringKey.encode()).is_ok(),
+    }
+}
+
 fn with_marker(golden: Golden) -> Golden {
     Golden { value: Some(MARKER), ..golden }
 }
@@ -121,6 +133,7 @@ fn store_goldens() -> Vec<Golden> {
             value: Some(ClusterValue { id: TOPIC.0 }.encode()),
             comes_back: ClusterKey::decode(&ClusterKey.encode()).is_ok(),
         },
+        restoring_golden(),
         golden!(
             Topic,
             "two configurations",

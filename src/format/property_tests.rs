@@ -167,6 +167,7 @@ values! {
     broker_value: BrokerValue from broker_value;
     gc_hold_value: GcHoldValue from gc_hold_value;
     cluster_value: ClusterValue from cluster_value;
+    restoring_value: RestoringValue from restoring_value;
     dropped_topic_value: DroppedTopicValue from dropped_topic_value;
     model_value: ModelValue from model_value;
     manifest_value: ManifestValue from manifest_value;
@@ -417,6 +418,7 @@ fn a_store_of_a_newer_or_an_older_format_is_refused() {
 fn single_keys_take_only_themselves() {
     assert_eq!(FormatVersionKey::decode(&FormatVersionKey.encode()), Ok(FormatVersionKey));
     assert_eq!(ClusterKey::decode(&ClusterKey.encode()), Ok(ClusterKey));
+    assert_eq!(RestoringKey::decode(&RestoringKey.encode()), Ok(RestoringKey));
     assert_eq!(ProducerIdBlockKey::decode(&ProducerIdBlockKey.encode()), Ok(ProducerIdBlockKey));
     assert!(ProducerIdBlockKey::decode(&FormatVersionKey.encode()).is_err());
     assert!(ProducerIdBlockKey::decode(&[Kind::ProducerIdBlock.tag(), 0]).is_err());

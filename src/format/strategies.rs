@@ -242,6 +242,11 @@ of!(broker_value: BrokerValue {
 });
 of!(gc_hold_value: GcHoldValue { version: version(), renewals: any::<u64>() });
 of!(cluster_value: ClusterValue { id: uuid() });
+of!(restoring_value: RestoringValue {
+    attempt: uuid(),
+    snapshot: version(),
+    began_ms: int64(),
+});
 of!(dropped_topic_value: DroppedTopicValue { name: text(249), partitions: int32() });
 of!(model_value: ModelValue { schema_version: any::<u32>(), body: octets(300) });
 of!(manifest_value: ManifestValue { index_keys: vec(octets(64), 0..4) });

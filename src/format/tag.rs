@@ -35,6 +35,8 @@ kinds! {
     GcHold = 0x03, None, "gc-hold";
     /// The cluster's id.
     Cluster = 0x04, None, "cluster";
+    /// That a backup is being restored.
+    Restoring = 0x05, None, "restoring";
     /// A topic by name.
     Topic = 0x10, None, "topic";
     /// The topic that an event type belongs to.

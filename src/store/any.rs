@@ -31,6 +31,10 @@ macro_rules! backends {
                 match self { $(Self::$name(store) => store.begin().await.map(AnyTxn::$name),)* }
             }
 
+            async fn begin_reading(&self) -> Result<AnyTxn, ReadError> {
+                match self { $(Self::$name(store) => store.begin_reading().await.map(AnyTxn::$name),)* }
+            }
+
             async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
                 match self { $(Self::$name(store) => store.delete_range(range).await,)* }
             }

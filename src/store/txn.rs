@@ -16,6 +16,17 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Begins a transaction on a snapshot of everything that was committed before.
     fn begin(&self) -> impl Future<Output = Result<Self::Txn, ReadError>> + Send;
 
+    /// Begins a transaction that only ever reads, for as long as that takes: a copy of everything, say. It sees one
+    /// snapshot like any other; to write or guard in it is a bug of the caller, and asserted where a backend can tell.
+    /// What a backend keeps for the sake of transactions that may yet write (conflicts to be noticed, the time in
+    /// [`oldest_open_ms`](Store::oldest_open_ms)), it does not keep for this one; what the snapshot itself needs is kept
+    /// until it is dropped.
+    ///
+    /// The same as [`begin`](Store::begin), unless a backend can make it cheaper.
+    fn begin_reading(&self) -> impl Future<Output = Result<Self::Txn, ReadError>> + Send {
+        self.begin()
+    }
+
     /// Removes every key of `range` outside of any transaction, in bounded steps, durably when it returns. For ranges
     /// that nobody writes any more (a dropped topic): snapshots that are still open may or may not see it.
     fn delete_range(&self, range: KeyRange) -> impl Future<Output = Result<(), CommitError>> + Send;
@@ -28,7 +39,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// time (TiKV), in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
-    /// A time by [`now_ms`](Store::now_ms) before which no open transaction began: whatever is committed and was not
+    /// A time by [`now_ms`](Store::now_ms) before which no open transaction began that may yet write: whatever is committed and was not
     /// visible when this was called belongs to a transaction that began then or later. By this a reader that has gone
     /// through a range in order of time knows how far back it need not look again.
     ///

@@ -3,6 +3,7 @@
 //! Refuses to change anything but schedules. Listens on loopback unless told otherwise. Answers until everything else of
 //! the broker has ended, so that a broker that stops says that it does.
 
+mod backup;
 mod exposition;
 mod groups;
 mod lag;
@@ -32,7 +33,8 @@ use crate::Broker;
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long readiness waits for the store.
 const READY_MAX: Duration = Duration::from_secs(2);
-const PATHS: &str = "/metrics, /healthz, /readyz, /v1/schedules/{topic}, /v1/schedules/{topic}/{schedule}";
+const PATHS: &str =
+    "/metrics, /healthz, /readyz, /v1/backup, /v1/schedules/{topic}, /v1/schedules/{topic}/{schedule}";
 
 /// What the admin server's handlers can reach.
 #[derive(Clone)]
@@ -40,6 +42,7 @@ pub(crate) struct Admin {
     broker: Arc<Broker>,
     recorder: PrometheusHandle,
     scraper: Arc<scrape::Scraper>,
+    backups: backup::Backups,
 }
 
 /// Serves the admin port until `stop`.
@@ -49,11 +52,12 @@ pub(crate) async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) {
-    let admin = Admin { broker, recorder, scraper: Arc::default() };
+    let admin = Admin { broker, recorder, scraper: Arc::default(), backups: backup::Backups::default() };
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/v1/backup", get(backup::backup))
         .route("/v1/schedules/{topic}", get(schedules::list))
         .route("/v1/schedules/{topic}/{schedule}", delete(schedules::cancel))
         .fallback(no_such_path)

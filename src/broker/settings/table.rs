@@ -197,6 +197,11 @@ settings! {
     "offsets.retention.check.interval.ms" offsets_retention_check_interval_ms: u64 [100..=86_400_000] = "600000",
         "How often committed offsets are looked at for ones past their retention";
 
+    "backup.max.ms" backup_max_ms: u64 [1_000..=2_592_000_000] = "21600000",
+        "How long one backup may take, in milliseconds: its snapshot keeps space from being given back";
+    "backup.stall.max.ms" backup_stall_max_ms: u64 [100..=3_600_000] = "60000",
+        "A backup whose client reads nothing for this long is ended";
+
     "metrics.series.max" metrics_series_max: usize [100..=10_000_000] = "20000",
         "Most series that one metric has at /metrics; tidegate_metrics_truncated says whether more exist";
 

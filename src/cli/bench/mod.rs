@@ -4,6 +4,7 @@
 //! acknowledged; where memory is measured, the broker is a `serve` process of its own. Ratios to other brokers are taken
 //! with other tools (`tests/bench/run`).
 
+mod backup;
 mod cancel;
 mod figures;
 mod models;
@@ -22,8 +23,9 @@ use crate::output::{Row, json_argument, print};
 const LONG_ABOUT: &str = "\
 Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, commit to \
 delivery, a worker's events exactly once, schedule lateness and memory with many pending, cancels that race due \
-entries. Each row has a broker of its own in this process (that of the schedules in another one), on a fresh store in a \
-temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit durable before it is acknowledged.";
+entries, backup and restore. Each row has a broker of its own in this process (that of the schedules in another one), on a \
+fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit durable before it \
+is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")
@@ -49,7 +51,7 @@ pub(crate) fn command() -> Command {
             Arg::new("only")
                 .long("only")
                 .value_name("NAME")
-                .value_parser(["start", "models", "records", "delivery", "schedules", "cancels", "worker"])
+                .value_parser(["start", "models", "records", "delivery", "schedules", "cancels", "worker", "backup"])
                 .help("Only this part"),
         )
 }
@@ -99,6 +101,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     if wanted("worker") {
         add("worker", worker::throughput(&store).await?);
+    }
+    if wanted("backup") {
+        add("backup", backup::throughput(&store).await?);
     }
     if wanted("schedules") {
         add("schedules", schedules::lateness(&store, pending).await?);

@@ -62,6 +62,12 @@ pub(super) async fn create(
     Ok(Admin::connect(client).await?.create_topic(&topic).await?)
 }
 
+/// A store of its own, which no broker serves.
+pub(super) async fn fresh_store(address: &StoreAddress) -> anyhow::Result<(BrokerStore, tempfile::TempDir)> {
+    let directory = tempfile::Builder::new().prefix("tidegate-bench-").tempdir()?;
+    Ok((store::open(&settings(directory.path(), address)?).await?, directory))
+}
+
 fn settings(directory: &std::path::Path, address: &StoreAddress) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     settings.set("listen", "127.0.0.1:0")?;

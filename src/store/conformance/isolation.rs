@@ -52,6 +52,24 @@ pub async fn reads_of_one_transaction_do_not_change<B: Backend>(backend: B) {
     assert_eq!(reader.get_many(&keys).await.expect("a get"), expected);
 }
 
+/// A transaction that only reads sees one snapshot, however much is committed while it is open.
+pub async fn what_is_begun_to_read_sees_one_snapshot<B: Backend>(backend: B) {
+    let store = backend.store();
+    put_all(store, [("a", "0"), ("b", "0"), ("removed", "0")]).await;
+    let mut reader = store.begin_reading().await.expect("it begins");
+    for round in 1..=200 {
+        put_all(store, [("a", &*round.to_string()), ("b", &*round.to_string())]).await;
+    }
+    delete(store, "removed").await;
+    backend.clock().advance(2 * i64::try_from(backend.limits().max_ms).expect("a short time"));
+    put(store, "c", "1").await;
+    let before = [("a", "0"), ("b", "0"), ("removed", "0")];
+    assert_eq!(scan(&mut reader, &everything(), 100, Direction::Forward).await, entries(before));
+    assert_eq!(get(&mut reader, "a").await, Some(text("0")));
+    reader.commit().await.expect("what only reads has no conflict");
+    assert_eq!(now(store, "a").await, Some(text("200")));
+}
+
 /// Scans of one snapshot give the same entries, whatever was inserted and removed meanwhile.
 pub async fn scans_of_one_transaction_see_no_phantoms<B: Backend>(backend: B) {
     let store = backend.store();

@@ -74,6 +74,7 @@ macro_rules! conformance_tests {
                 what_is_not_committed_is_not_seen,
                 what_was_committed_before_is_seen,
                 reads_of_one_transaction_do_not_change,
+                what_is_begun_to_read_sees_one_snapshot,
                 scans_of_one_transaction_see_no_phantoms,
                 a_dropped_transaction_leaves_nothing,
                 a_commit_is_seen_whole_or_not_at_all,

@@ -144,6 +144,8 @@ pub(super) struct Committer {
     window: ConflictWindow,
     /// The overlay that commits go to.
     overlay: Arc<Overlay>,
+    /// The newest version when it was begun: a snapshot that is older does not read it.
+    overlay_since: Version,
     /// Keys that were made and removed in this overlay, to be forgotten when no snapshot is older.
     removed: VecDeque<(Version, Bytes)>,
     /// Bytes appended since the overlay was begun.
@@ -180,6 +182,7 @@ impl Committer {
             oracle: VersionOracle::after(version),
             window: ConflictWindow::new(version),
             overlay,
+            overlay_since: version,
             removed: VecDeque::new(),
             journal_bytes,
             group: GroupBuilder::new(),
@@ -304,7 +307,7 @@ impl Committer {
                 for (submission, version) in self.accepted.drain(..) {
                     let _ = submission.reply.send(Ok(Committed { version }));
                 }
-                self.window.prune(self.shared.views.oldest_open());
+                self.window.prune(self.shared.views.oldest_writing());
                 self.forget_removed();
                 self.freeze_if_due();
                 self.throttle();
@@ -349,7 +352,7 @@ impl Committer {
         self.journal_bytes += header.group_bytes();
         self.appended_since_space_checked += header.group_bytes();
         add(&self.shared.counters.journal_bytes, header.group_bytes());
-        let mut overlay = self.overlay.writer(self.shared.views.oldest_open());
+        let mut overlay = self.overlay.writer(self.oldest_reader());
         let mut key_buffer = Vec::new();
         let applied = header.for_each_change(self.group.body(), position, |version, change| {
             let key = change.key(version, &mut key_buffer);
@@ -368,9 +371,15 @@ impl Committer {
         Ok(())
     }
 
+    /// The version of the oldest snapshot that reads the overlay. Those that were opened before it was begun read the
+    /// ones that it has replaced, however long they live.
+    fn oldest_reader(&self) -> Version {
+        self.shared.views.oldest_open(self.overlay_since)
+    }
+
     /// Drops the keys that came and went within the overlay and that no snapshot sees.
     fn forget_removed(&mut self) {
-        let oldest = self.shared.views.oldest_open();
+        let oldest = self.oldest_reader();
         let count = self.removed.iter().take_while(|(version, _)| *version <= oldest).count();
         if count > 0 {
             self.overlay.forget(self.removed.drain(..count));
@@ -394,6 +403,7 @@ impl Committer {
             version: self.oracle.last(),
         };
         let frozen = std::mem::take(&mut self.overlay);
+        self.overlay_since = self.oracle.last();
         self.removed.clear();
         self.journal_bytes = 0;
         self.shared.views.change(|view| view.overlays.insert(0, self.overlay.clone()));

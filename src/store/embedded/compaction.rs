@@ -19,6 +19,7 @@ use super::metrics::add;
 use super::shared::Shared;
 use super::slot::{Pointer, Position, Slot};
 use super::tree::LiveBytes;
+use super::view::Purpose;
 use crate::{CommitError, ReadError};
 
 /// A segment is sparse when at most this share of it is live.
@@ -111,7 +112,7 @@ fn unreadable(segment: u64, what: &dyn std::fmt::Display) -> ReadError {
 
 /// Commits those values again that their keys still point to; gives how many.
 fn move_values(shared: &Shared, found: &[(Vec<u8>, Pointer)]) -> Result<Result<u64, CommitError>, ReadError> {
-    let snapshot = shared.views.open(&shared.clock);
+    let snapshot = shared.views.open(&shared.clock, Purpose::Writing);
     let mut encoder = TransactionEncoder::default();
     let mut writes = Vec::new();
     let mut put_bytes = 0;

@@ -14,7 +14,7 @@ use super::options::OpenError;
 
 /// The format that this release writes, and the newest that it reads.
 const FORMAT: u32 = 1;
-const FORMAT_NAME: &str = "FORMAT";
+pub(super) const FORMAT_NAME: &str = "FORMAT";
 const NEW_FORMAT_NAME: &str = "FORMAT.new";
 const FORMAT_INTRODUCTION: &str = "tidegate-store";
 const LOCK_NAME: &str = "LOCK";

@@ -49,7 +49,7 @@ use self::overlay::Overlay;
 use self::runs::{Attempted, Runs};
 use self::shared::Shared;
 use self::tree::{LiveBytes, OpenedTree, Tree};
-use self::view::{View, Views};
+use self::view::{Purpose, View, Views};
 use crate::clock::GatedClock;
 use crate::{Clock, CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
 
@@ -89,6 +89,12 @@ impl EmbeddedStore {
         let dir = dir.as_ref();
         let lock = directory::lock(dir, options.clock.now_ms())?;
         Self::open_files(Arc::new(RealFiles::new(dir)), Some(lock), options)
+    }
+
+    /// Whether there is a store in a directory, in whatever state.
+    #[must_use]
+    pub fn is_in(dir: impl AsRef<Path>) -> bool {
+        dir.as_ref().join(directory::FORMAT_NAME).exists()
     }
 
     /// Opens the store in a directory that nobody else has.
@@ -231,6 +237,7 @@ fn recover(
     let replayed = version;
     let is_first = replayed == Version::default();
     let version = if is_first { Version::first_of_ms(options.clock.now_ms()) } else { replayed };
+    let version = version.max(options.versions_after);
     Ok(Recovered { journal, overlay, version, replayed, bytes })
 }
 
@@ -259,7 +266,11 @@ impl Store for EmbeddedStore {
     type Txn = EmbeddedTxn;
 
     async fn begin(&self) -> Result<EmbeddedTxn, ReadError> {
-        EmbeddedTxn::begin(self.handle.clone())
+        EmbeddedTxn::begin(self.handle.clone(), Purpose::Writing)
+    }
+
+    async fn begin_reading(&self) -> Result<EmbeddedTxn, ReadError> {
+        EmbeddedTxn::begin(self.handle.clone(), Purpose::Reading)
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Clock, TransactionLimits};
+use crate::{Clock, TransactionLimits, Version};
 
 /// The smallest segment.
 const SEGMENT_MIN_BYTES: u64 = 4 << 10;
@@ -56,6 +56,9 @@ pub struct EmbeddedOptions {
     pub reserve_bytes: u64,
     /// How much memory the tree may use to cache (`store.tree.cache.bytes`), beside the page cache of the machine.
     pub tree_cache_bytes: usize,
+    /// Every version that is given out from now on is higher than this one: what a store has to begin with that takes up
+    /// what another one wrote, whatever the clock says.
+    pub versions_after: Version,
     /// Whether opening verifies every page of the tree (`store.check.tree`), which takes as long as reading the file.
     /// Without it a damaged entry, key or value, is still noticed when it is read or scanned over, but a look-up of the key
     /// that it had before can miss it.
@@ -79,6 +82,7 @@ impl EmbeddedOptions {
             open_segments_max: 256,
             reserve_bytes: 256 << 20,
             tree_cache_bytes: 8 << 20,
+            versions_after: Version::default(),
             check_tree: false,
         }
     }
@@ -117,6 +121,7 @@ impl fmt::Debug for EmbeddedOptions {
             .field("open_segments_max", &self.open_segments_max)
             .field("reserve_bytes", &self.reserve_bytes)
             .field("tree_cache_bytes", &self.tree_cache_bytes)
+            .field("versions_after", &self.versions_after)
             .field("check_tree", &self.check_tree)
             .finish_non_exhaustive()
     }

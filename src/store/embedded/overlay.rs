@@ -47,6 +47,14 @@ impl History {
         }
         self.older.iter().rev().find(|(version, _)| *version <= snapshot).map(|(_, change)| change)
     }
+
+    /// How many of the older versions no snapshot from `oldest_open` on can read.
+    fn unread_versions(&self, oldest_open: Version) -> usize {
+        if self.newest.0 <= oldest_open {
+            return self.older.len();
+        }
+        self.older.partition_point(|(version, _)| *version <= oldest_open).saturating_sub(1)
+    }
 }
 
 /// One overlay.
@@ -145,9 +153,8 @@ impl OverlayWriter<'_> {
         };
         let mut dropped = older_bytes(&history.older);
         let mut added = change_bytes(&change);
-        if history.newest.0 <= self.oldest_open {
-            dropped += history.older.drain(..).map(|(_, change)| change_bytes(&change)).sum::<usize>();
-        }
+        let unread = history.unread_versions(self.oldest_open);
+        dropped += history.older.drain(..unread).map(|(_, change)| change_bytes(&change)).sum::<usize>();
         let may_be_forgotten = history.born_here && change.is_none();
         let replaced = std::mem::replace(&mut history.newest, (version, change));
         if history.older.is_empty() {

@@ -11,7 +11,7 @@ use super::committer::{Message, Submission};
 use super::journal::TransactionEncoder;
 use super::metrics::add;
 use super::shared::Shared;
-use super::view::Snapshot;
+use super::view::{Purpose, Snapshot};
 use crate::write_set::{Write, WriteSet};
 use crate::{Clock, CommitError, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
 
@@ -27,9 +27,9 @@ pub struct EmbeddedTxn {
 }
 
 impl EmbeddedTxn {
-    pub(super) fn begin(handle: Arc<Handle>) -> Result<Self, ReadError> {
+    pub(super) fn begin(handle: Arc<Handle>, purpose: Purpose) -> Result<Self, ReadError> {
         handle.shared.check_open()?;
-        let snapshot = handle.shared.views.open(&handle.shared.clock);
+        let snapshot = handle.shared.views.open(&handle.shared.clock, purpose);
         Ok(Self { handle, snapshot, write_set: WriteSet::default(), is_growing: false })
     }
 
@@ -130,6 +130,10 @@ impl Txn for EmbeddedTxn {
         if self.write_set.is_empty() {
             return Ok(Committed { version: self.snapshot.version.next() });
         }
+        assert!(
+            self.snapshot.purpose == Purpose::Writing,
+            "a transaction that was begun to read has written"
+        );
         let token_key = token_key(&self.write_set);
         let shared = self.handle.shared.clone();
         let attempt = Arc::<Attempt>::default();

@@ -149,25 +149,40 @@ struct State {
     published: Version,
     /// How many snapshots are open at a version.
     open: BTreeMap<Version, usize>,
-    /// How many snapshots are open that began at a time.
+    /// How many of them may yet be committed.
+    writing: BTreeMap<Version, usize>,
+    /// How many of those began at a time.
     began: BTreeMap<i64, usize>,
+}
+
+/// What a snapshot is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To read, and perhaps to write what depends on it.
+    Writing,
+    /// To read only. Nothing is kept for its conflicts, and no time waits for it.
+    Reading,
 }
 
 impl Views {
     /// Begins with a view that is complete at a version.
     pub(super) fn new(view: View, published: Version) -> Arc<Self> {
-        let state = State { view: Arc::new(view), published, open: BTreeMap::new(), began: BTreeMap::new() };
+        let (open, writing, began) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let state = State { view: Arc::new(view), published, open, writing, began };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// Opens a snapshot of everything that was published.
-    pub(super) fn open(self: &Arc<Self>, clock: &dyn Clock) -> Snapshot {
+    pub(super) fn open(self: &Arc<Self>, clock: &dyn Clock, purpose: Purpose) -> Snapshot {
         let mut state = self.state();
         let now_ms = clock.now_ms();
-        *state.began.entry(now_ms).or_default() += 1;
         let version = state.published;
         *state.open.entry(version).or_default() += 1;
-        Snapshot { views: self.clone(), view: state.view.clone(), version, began_ms: now_ms }
+        if purpose == Purpose::Writing {
+            *state.writing.entry(version).or_default() += 1;
+            *state.began.entry(now_ms).or_default() += 1;
+        }
+        Snapshot { views: self.clone(), view: state.view.clone(), version, purpose, began_ms: now_ms }
     }
 
     /// Makes all versions up to this one visible to snapshots that are opened from now on.
@@ -180,13 +195,19 @@ impl Views {
         self.state().published
     }
 
-    /// The version of the oldest snapshot that is open now or will be.
-    pub(super) fn oldest_open(&self) -> Version {
+    /// The version of the oldest snapshot that is open now or will be, of those that are not older than `since`.
+    pub(super) fn oldest_open(&self, since: Version) -> Version {
         let state = self.state();
-        state.open.keys().next().copied().unwrap_or(state.published)
+        state.open.range(since..).next().map_or(state.published, |(version, _)| *version)
     }
 
-    /// The time at which the oldest snapshot was opened that is open now or will be.
+    /// The version of the oldest snapshot that is open now or will be, of those that may be committed.
+    pub(super) fn oldest_writing(&self) -> Version {
+        let state = self.state();
+        state.writing.keys().next().copied().unwrap_or(state.published)
+    }
+
+    /// The time at which the oldest snapshot was opened that is open now or will be, of those that may be committed.
     pub(super) fn oldest_open_ms(&self, clock: &dyn Clock) -> i64 {
         let state = self.state();
         // Looked at with the lock held, as by who opens one: nobody has an earlier time still to come.
@@ -231,6 +252,8 @@ pub(super) struct Snapshot {
     pub(super) view: Arc<View>,
     /// What it sees: everything up to this.
     pub(super) version: Version,
+    /// What it was opened for.
+    pub(super) purpose: Purpose,
     /// When it was opened.
     pub(super) began_ms: i64,
 }
@@ -238,9 +261,12 @@ pub(super) struct Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         let mut state = self.views.state();
-        let State { open, began, .. } = &mut *state;
+        let State { open, writing, began, .. } = &mut *state;
         count_down(open, self.version);
-        count_down(began, self.began_ms);
+        if self.purpose == Purpose::Writing {
+            count_down(writing, self.version);
+            count_down(began, self.began_ms);
+        }
     }
 }
 

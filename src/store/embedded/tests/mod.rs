@@ -8,6 +8,7 @@ mod failure;
 mod hanging;
 mod kill;
 mod lossy_files;
+mod reading;
 mod recovery;
 mod runs;
 mod space;
