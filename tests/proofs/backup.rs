@@ -351,11 +351,11 @@ fn through_pipes_from_a_directory_and_as_a_copy_with_an_id_of_its_own() {
     assert_ne!(cluster_id(&copy), id, "the copy has another");
 }
 
+/// The id of the cluster, as a backup has it.
 fn cluster_id(broker: &Broker) -> String {
-    let consumer: BaseConsumer = client(broker.bootstrap()).create().expect("a consumer");
-    // With what the answer said.
-    consumer.fetch_metadata(None, HANG_AFTER).expect("Metadata is answered");
-    consumer.client().fetch_cluster_id(HANG_AFTER).expect("the broker says")
+    let (_directory, file) = place();
+    let said = json(&done(backup(broker, &file).arg("--json")));
+    said["cluster_id"].as_str().expect("a broker has served it").to_owned()
 }
 
 fn ends(broker: &Broker) -> Vec<(i64, i64)> {
