@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tidegate_format::{
     BrokerId, Kind, Offset, OwnerEpoch, PartitionId, PartitionIndex, PartitionState, PartitionStateKey,
-    ProducerId, ProducerIdBlockKey, ProducerIdBlockValue, TopicId, TopicValue,
+    ProducerId, ProducerIdBlockKey, ProducerIdBlockValue, TimestampMaxima, TopicId, TopicValue,
 };
 
 use crate::ContentError;
@@ -98,7 +98,7 @@ fn never_owned() -> PartitionState {
         epoch: OwnerEpoch(EPOCH_LEAP),
         log_bytes: 0,
         appended_bytes: 0,
-        max_timestamp_ms: NO_TIMESTAMP_MS,
+        maxima: TimestampMaxima::new(NO_TIMESTAMP_MS, []),
         commit_token: 0,
     }
 }

@@ -8,7 +8,7 @@ use tidegate_format::{
     BrokerId, BrokerKey, BrokerValue, ClusterKey, ClusterValue, FormatVersion, FormatVersionKey, GcHoldKey,
     GcHoldValue, Offset, OrderVersion, OwnerEpoch, PartitionId, PartitionIndex, PartitionState,
     PartitionStateKey, ProducerId, ProducerIdBlockKey, ProducerIdBlockValue, RestoringKey, RestoringValue,
-    TopicId, TopicKey, TopicValue, UserKey,
+    TimestampMaxima, TopicId, TopicKey, TopicValue, UserKey,
 };
 use tidegate_store::faulty::{CommitFault, FaultyStore, On};
 use tidegate_store::{CommitError, Direction, ManualClock, MemoryStore, ScanLimit, Store, Txn, Version};
@@ -69,7 +69,7 @@ fn state(epoch: i32) -> PartitionState {
         epoch: OwnerEpoch(epoch),
         log_bytes: 100,
         appended_bytes: 200,
-        max_timestamp_ms: 5,
+        maxima: TimestampMaxima::new(5, []),
         commit_token: 6,
     }
 }
@@ -148,7 +148,7 @@ async fn everything_but_what_belongs_to_processes_comes_back() {
         epoch: OwnerEpoch(EPOCH_LEAP),
         log_bytes: 0,
         appended_bytes: 0,
-        max_timestamp_ms: -1,
+        maxima: TimestampMaxima::new(-1, []),
         commit_token: 0,
     };
     let leapt = PartitionState { owner: BrokerId(-1), ..state(4 + EPOCH_LEAP) };

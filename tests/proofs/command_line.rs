@@ -114,8 +114,36 @@ fn a_broker_that_is_not_there_is_named() {
 }
 
 #[test]
+fn an_address_that_is_none_is_said_before_anybody_is_asked() {
+    for arguments in [
+        &["topic", "list", "--bootstrap", "nonsense"][..],
+        &["group", "list", "--bootstrap", "127.0.0.1:1,host"],
+        &["schedule", "list", "any", "--admin", "127.0.0.1"],
+        &["backup", "--to", "-", "--admin", ":9644"],
+    ] {
+        let said = refusal(arguments);
+        assert!(said.contains("write HOST:PORT"), "{arguments:?}: {said}");
+    }
+    let said = refusal(&["restore", "--from", "a file"]);
+    assert!(said.contains("--data-dir") && said.contains("--check"), "{said}");
+}
+
+#[test]
+fn shells_are_told_what_there_is_to_complete() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = lines(&["completions", shell]).join("\n");
+        for word in ["restore", "completions", "data-dir", "num-partitions"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert!(refusal(&["completions", "telnet"]).contains("bash"));
+}
+
+#[test]
 fn help_says_what_each_command_is_for() {
-    for command in ["serve", "demo", "topic", "group", "schedule", "bench"] {
+    for command in
+        ["serve", "demo", "topic", "group", "schedule", "backup", "restore", "bench", "completions"]
+    {
         assert!(lines(&["--help"]).iter().any(|line| line.trim_start().starts_with(command)), "{command}");
         assert!(!lines(&[command, "--help"]).is_empty());
     }
