@@ -36,7 +36,17 @@ pub struct OwnCluster {
     pd_peer_address: SocketAddr,
     region_mb: u32,
     tls: Option<Certificate>,
+    /// Where the Placement Driver and the store are reached with TLS, if something else speaks it for them.
+    fronts: Option<TlsFronts>,
     directory: TempDir,
+}
+
+/// What speaks TLS in front of a cluster (`tikv-cluster/store/tls.go`).
+#[derive(Debug)]
+struct TlsFronts {
+    _fronts: [TikvProcess; 2],
+    pd_address: SocketAddr,
+    store_address: SocketAddr,
 }
 
 impl TikvCluster {
@@ -79,16 +89,30 @@ impl OwnCluster {
     /// As [`OwnCluster::start`].
     #[must_use]
     pub fn start_with_regions_of(region_mb: u32) -> Self {
-        let mut cluster = Self::without_a_store(region_mb);
+        Self::without_a_store(region_mb).with_a_store()
+    }
+
+    /// A fresh cluster that is reached with TLS, by clients that show a certificate.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn start_behind_tls() -> Self {
+        Self::with_placement_driver(64, None, true).with_a_store()
+    }
+
+    fn with_a_store(mut self) -> Self {
         for _ in 0..PORTS_MAX {
-            if let Some(process) = cluster.spawn_store() {
-                cluster.store = Some(process);
-                return cluster;
+            if let Some(process) = self.spawn_store() {
+                self.store = Some(process);
+                return self;
             }
-            cluster.store_address = free_address();
-            cluster.proxy = TcpProxy::start(cluster.store_address);
+            // The front stands before a store that never was.
+            assert!(self.fronts.is_none(), "the store does not start:\n{}", self.said("store"));
+            self.store_address = free_address();
+            self.proxy = TcpProxy::start(self.store_address);
         }
-        panic!("the store does not start:\n{}", cluster.said("store"));
+        panic!("the store does not start:\n{}", self.said("store"));
     }
 
     /// A Placement Driver alone: no store has registered with it.
@@ -101,10 +125,10 @@ impl OwnCluster {
     }
 
     fn without_a_store(region_mb: u32) -> Self {
-        Self::with_placement_driver(region_mb, None)
+        Self::with_placement_driver(region_mb, None, false)
     }
 
-    fn with_placement_driver(region_mb: u32, tls: Option<Certificate>) -> Self {
+    fn with_placement_driver(region_mb: u32, tls: Option<Certificate>, behind_fronts: bool) -> Self {
         let store_address = free_address();
         let mut cluster = Self {
             store: None,
@@ -115,6 +139,7 @@ impl OwnCluster {
             pd_peer_address: store_address,
             region_mb,
             tls,
+            fronts: None,
             directory: tempfile::Builder::new()
                 .prefix("tidegate-test-")
                 .tempdir()
@@ -122,6 +147,11 @@ impl OwnCluster {
         };
         for _ in 0..PORTS_MAX {
             (cluster.pd_address, cluster.pd_peer_address) = (free_address(), free_address());
+            if behind_fronts {
+                let (pd, pd_address) = cluster.spawn_front(cluster.pd_address);
+                let (store, store_address) = cluster.spawn_front(cluster.proxy.address());
+                cluster.fronts = Some(TlsFronts { _fronts: [pd, store], pd_address, store_address });
+            }
             if let Some(process) = cluster.spawn_pd() {
                 cluster.pd = Some(process);
                 return cluster;
@@ -136,13 +166,35 @@ impl OwnCluster {
     /// As [`OwnCluster::start`].
     #[must_use]
     pub fn placement_driver_with_tls(certificate: &Certificate) -> Self {
-        Self::with_placement_driver(64, Some(certificate.clone()))
+        Self::with_placement_driver(64, Some(certificate.clone()), false)
     }
 
     /// For `--store`: one namespace of this cluster.
     #[must_use]
     pub fn namespace(&self, name: &str) -> String {
         format!("tikv://{}/{name}", self.pd_address)
+    }
+
+    /// For `--store`: one namespace of a cluster behind TLS.
+    ///
+    /// # Panics
+    /// When it is not behind TLS.
+    #[must_use]
+    pub fn tls_namespace(&self, name: &str) -> String {
+        let fronts = self.fronts.as_ref().expect("the cluster was started behind TLS");
+        format!("tikv://{}/{name}", fronts.pd_address)
+    }
+
+    /// A file of certificates or keys of a cluster behind TLS: `ca`, `client` or `stranger`, with `.pem` or `.key`.
+    #[must_use]
+    pub fn tls_file(&self, name: &str) -> PathBuf {
+        self.path("tls").join(name)
+    }
+
+    /// Where the Placement Driver listens.
+    #[must_use]
+    pub fn pd_address(&self) -> String {
+        self.pd_address.to_string()
     }
 
     /// What stands between every client and the store.
@@ -238,6 +290,7 @@ impl OwnCluster {
             "--name=pd1".to_owned(),
             format!("--data-dir={}", self.path("pd").display()),
             format!("--client-urls={scheme}://{}", self.pd_address),
+            format!("--advertise-client-urls={scheme}://{}", self.advertised_pd()),
             format!("--peer-urls={scheme}://{}", self.pd_peer_address),
             format!("--log-file={}", self.path("pd.log").display()),
             "--log-level=warn".to_owned(),
@@ -252,13 +305,36 @@ impl OwnCluster {
 
     fn spawn_store(&self) -> Option<TikvProcess> {
         let arguments = [
-            format!("-pd={}", self.pd_address),
+            format!("-pd={}", self.advertised_pd()),
             format!("-addr={}", self.store_address),
-            format!("-advertise-addr={}", self.proxy.address()),
+            format!("-advertise-addr={}", self.advertised_store()),
             format!("-data-dir={}", self.path("store").display()),
             format!("-region-mb={}", self.region_mb),
         ];
         TikvProcess::start("store", &arguments, &self.path("store.stderr"))
+    }
+
+    fn spawn_front(&self, target: SocketAddr) -> (TikvProcess, SocketAddr) {
+        for _ in 0..PORTS_MAX {
+            let address = free_address();
+            let arguments = [
+                format!("-tls-dir={}", self.path("tls").display()),
+                format!("-addr={address}"),
+                format!("-tls-target={target}"),
+            ];
+            if let Some(front) = TikvProcess::start("store", &arguments, &self.path("front.stderr")) {
+                return (front, address);
+            }
+        }
+        panic!("the front does not start:\n{}", self.said("front"));
+    }
+
+    fn advertised_pd(&self) -> SocketAddr {
+        self.fronts.as_ref().map_or(self.pd_address, |fronts| fronts.pd_address)
+    }
+
+    fn advertised_store(&self) -> SocketAddr {
+        self.fronts.as_ref().map_or(self.proxy.address(), |fronts| fronts.store_address)
     }
 
     fn path(&self, name: &str) -> PathBuf {

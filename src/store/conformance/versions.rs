@@ -7,7 +7,7 @@ use crate::conformance::steps::{
     begin, commit, entries_now, everything, get, keys_now, number, put, scan, scan_keys, text,
     until_committed,
 };
-use crate::{Direction, KeyRange, Store, Txn, Version};
+use crate::{Direction, KeyRange, Txn, Version};
 
 /// The key that a versioned put of `version` has.
 pub(super) fn versioned_key(prefix: &[u8], version: Version, suffix: &[u8]) -> Bytes {

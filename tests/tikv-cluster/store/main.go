@@ -176,11 +176,23 @@ func main() {
 	dir := flag.String("data-dir", "", "data directory")
 	fsync := flag.Bool("sync", false, "fsync every write")
 	regionMB := flag.Int64("region-mb", 64, "size at which a region splits")
+	tlsDir := flag.String("tls-dir", "", "only serve TLS on -addr in front of -tls-target, with certificates in this directory")
+	tlsTarget := flag.String("tls-target", "", "what -tls-dir is in front of")
 	untilStdin := flag.Bool("until-stdin-closes", false, "stop also when standard input ends: with the test that holds it")
 	flag.Parse()
 
 	if *advertised == "" {
 		*advertised = *addr
+	}
+
+	if *tlsDir != "" {
+		if *untilStdin {
+			go func() {
+				io.Copy(io.Discard, os.Stdin)
+				os.Exit(0)
+			}()
+		}
+		serveTLS(*tlsDir, *addr, *tlsTarget)
 	}
 
 	conf := config.DefaultConf

@@ -1,0 +1,17 @@
+//! The store on TiKV: the conformance suite that every backend passes, and what only a cluster can do to a store. All on
+//! the cluster of `tikv-cluster/`, or on the one that `TIDEGATE_TEST_PD` names (where nothing needs to be stopped).
+//!
+//! Unlike the other proofs it links the store: what is proved is its interface.
+
+#[path = "tikv_store/conformance.rs"]
+mod conformance;
+#[path = "tikv_store/faults.rs"]
+mod faults;
+#[path = "tikv_store/fixture.rs"]
+mod fixture;
+#[path = "tikv_store/garbage.rs"]
+mod garbage;
+#[path = "tikv_store/opening.rs"]
+mod opening;
+#[path = "tikv_store/settling.rs"]
+mod settling;

@@ -1,0 +1,82 @@
+//! Stores on a cluster, and steps that the cases share.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use bytes::Bytes;
+use tidegate_store::{
+    CommitError, Committed, ManualClock, ReadError, Store, TikvAddress, TikvOptions, TikvStore, Txn, Version,
+};
+use tidegate_tests::deadline::Deadline;
+use tidegate_tests::tikv_cluster::TikvCluster;
+
+/// A cluster that the cases which run at the same time share; it ends with the last of them.
+pub(crate) fn shared_cluster() -> Arc<TikvCluster> {
+    static CLUSTER: Mutex<Weak<TikvCluster>> = Mutex::new(Weak::new());
+    let mut shared = CLUSTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(cluster) = shared.upgrade() {
+        return cluster;
+    }
+    let cluster = Arc::new(TikvCluster::start());
+    *shared = Arc::downgrade(&cluster);
+    cluster
+}
+
+/// Options for a namespace; one client is enough where nothing is to be shown of several.
+pub(crate) fn options(address: &str) -> TikvOptions {
+    let address: TikvAddress = address.parse().expect("an address");
+    TikvOptions { clients: 1, ..TikvOptions::new(address) }
+}
+
+/// Options with a clock that stands still.
+pub(crate) fn options_with_clock(address: &str, clock: &ManualClock) -> TikvOptions {
+    TikvOptions { clock: Arc::new(clock.clone()), ..options(address) }
+}
+
+pub(crate) async fn connect(options: TikvOptions) -> TikvStore {
+    TikvStore::connect(options).await.expect("the store opens")
+}
+
+pub(crate) fn text(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+/// Puts one entry.
+pub(crate) async fn try_put(store: &TikvStore, key: &str, value: &str) -> Result<Committed, CommitError> {
+    let mut txn =
+        store.begin().await.map_err(|error| CommitError::Unavailable { reason: error.to_string() })?;
+    txn.put(text(key), text(value));
+    txn.commit().await
+}
+
+pub(crate) async fn put(store: &TikvStore, key: &str, value: &str) -> Version {
+    try_put(store, key, value).await.expect("a commit").version
+}
+
+/// Reads a key as it is now.
+pub(crate) async fn try_get(store: &TikvStore, key: &str) -> Result<Option<Bytes>, ReadError> {
+    store.begin().await?.get(key.as_bytes()).await
+}
+
+/// Does something again until it goes well. A macro, as what an async closure borrows cannot be sent to a task.
+macro_rules! until_ok {
+    ($what:expr, $step:expr) => {{
+        let deadline = tidegate_tests::deadline::Deadline::start();
+        loop {
+            match $step.await {
+                Ok(done) => break done,
+                Err(error) => deadline.check(&format!("{}: {error}", $what)),
+            }
+            tokio::task::yield_now().await;
+        }
+    }};
+}
+pub(crate) use until_ok;
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Deadline::start();
+    while !condition() {
+        deadline.check(what);
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,129 @@
+//! Old versions go, up to the oldest snapshot that is open anywhere.
+//!
+//! What is shown: where the safe point comes to lie that the Placement Driver keeps, and that nothing of before it is in
+//! the way. That TiKV then frees the space it does by itself, when it compacts; this cluster's store does too, but cannot
+//! be told to.
+
+use tidegate_store::{ManualClock, Store, TikvOptions, Txn, Version};
+use tidegate_tests::tikv_cluster::OwnCluster;
+
+use super::fixture::{connect, options_with_clock, put, text, until_ok};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Options under which a version is of use for a moment only.
+fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
+    let mut options = options_with_clock(address, clock);
+    options.limits.max_ms = 1;
+    options.hold_after_ms = 0;
+    options.hold_renew_ms = 20;
+    options
+}
+
+fn safe_point(cluster: &OwnCluster) -> Version {
+    let (status, body) = tidegate_tests::admin_http::get(&cluster.pd_address(), "/pd/api/v1/gc/safepoint");
+    assert_eq!(status, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    Version(answer["gc_safe_point"].as_u64().expect("a safe point"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
+    let cluster = OwnCluster::start();
+    let address = cluster.namespace("n");
+    let clock = ManualClock::at(0);
+    let collector = connect(forgetful(&address, &clock)).await;
+    let reader = connect(forgetful(&address, &clock)).await;
+    put(&collector, "k", "1").await;
+    let mut old = reader.begin().await.expect("a begin");
+    reader.renew_hold().await.expect("written down");
+    put(&collector, "k", "2").await;
+    let newest = collector.oracle_version().await.expect("a version");
+    let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+    let collected = until_ok!("a pass", async {
+        let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
+        if collected.safe_point == old.start_version() {
+            Ok(collected)
+        } else {
+            Err(format!("{collected:?}"))
+        }
+    });
+    assert_eq!(collected.holds, 1);
+    assert_eq!(safe_point(&cluster), old.start_version());
+    assert_eq!(old.get(b"k").await, Ok(Some(text("1"))));
+    // The collector's own snapshots count without being written down.
+    drop(old);
+    reader.renew_hold().await.expect("removed");
+    let own = collector.begin().await.expect("a begin");
+    let collected = until_ok!("it goes on", async {
+        let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
+        if collected.safe_point == own.start_version() {
+            Ok(collected)
+        } else {
+            Err(format!("{collected:?}"))
+        }
+    });
+    assert_eq!(collected.holds, 1);
+    assert_eq!(safe_point(&cluster), own.start_version());
+    assert!(collector.metrics().garbage_passes >= 2);
+    assert_eq!(collector.metrics().garbage_safe_point, own.start_version().0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hold_of_a_process_that_has_ended_is_given_up() {
+    let cluster = OwnCluster::start();
+    let address = cluster.namespace("n");
+    let clock = ManualClock::at(0);
+    let collector = connect(forgetful(&address, &clock)).await;
+    let dead = connect(forgetful(&address, &clock)).await;
+    let old = dead.begin().await.expect("a begin");
+    let held = old.start_version();
+    dead.renew_hold().await.expect("written down");
+    // Not closed: its task that renews ends with the handle, and the row stays.
+    drop(old);
+    drop(dead);
+    let removed = until_ok!("it is given up", async {
+        let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
+        let collected = collector.collect_garbage(newest).await.map_err(|error| error.to_string())?;
+        if collected.holds_removed == 1 { Ok(collected) } else { Err(format!("{collected:?}")) }
+    });
+    assert!(removed.safe_point > held);
+    let again = collector.collect_garbage(held.next()).await.expect("a pass");
+    assert_eq!((again.holds, again.holds_removed), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_young_snapshots_may_need_stay() {
+    let cluster = OwnCluster::start();
+    let clock = ManualClock::at(0);
+    let store = connect(super::fixture::options(&cluster.namespace("n"))).await;
+    let newest = store.oracle_version().await.expect("a version");
+    let collected = store.collect_garbage(newest).await.expect("a pass");
+    // A transaction may live for 60 s, and three renewals are waited for.
+    assert!(collected.safe_point.unix_ms() <= newest.unix_ms() - 90_000 + 10_000);
+    drop(clock);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_of_a_process_that_has_ended_are_removed() {
+    let cluster = OwnCluster::start();
+    let options = super::fixture::options(&cluster.namespace("n"));
+    let store = connect(options.clone()).await;
+    put(&store, "k", "1").await;
+    // A transaction of two regions' worth of locks whose process ended between its two phases: a pessimistic lock.
+    let client =
+        tikv_client::TransactionClient::new(options.address.pd_endpoints.clone()).await.expect("a client");
+    let mut abandoned = client
+        .begin_with_options(
+            tikv_client::TransactionOptions::new_pessimistic().drop_check(tikv_client::CheckLevel::None),
+        )
+        .await
+        .expect("a begin");
+    abandoned.lock_keys([b"_tidegate/n\0dk".to_vec()]).await.expect("locked");
+    drop(abandoned);
+    let newest = store.oracle_version().await.expect("a version");
+    assert_eq!(store.resolve_locks(newest).await, Ok(1));
+    assert_eq!(store.metrics().locks_resolved, 1);
+    assert_eq!(store.resolve_locks(newest).await, Ok(0));
+    put(&store, "k", "2").await;
+}
