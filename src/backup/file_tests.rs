@@ -128,10 +128,10 @@ fn every_changed_bit_is_noticed_in_its_frame() {
             changed[bit / 8] ^= 1 << (bit % 8);
             match decoded(&changed, &[file.len()]).map(drop).expect_err("it is damaged") {
                 FileError::NotABackup | FileError::NewerFormat { .. } => {
-                    assert!(bit / 8 < INTRODUCTION_BYTES)
+                    assert!(bit / 8 < INTRODUCTION_BYTES);
                 }
                 FileError::Damaged { offset, .. } => {
-                    assert!(offset <= (bit / 8) as u64, "{offset}, bit {bit}")
+                    assert!(offset <= (bit / 8) as u64, "{offset}, bit {bit}");
                 }
                 other => panic!("bit {bit}: {other}"),
             }

@@ -195,10 +195,7 @@ async fn remove_all_but_mark<S: Store>(store: &S) -> Result<(), RestoreError> {
 
 /// Commits, and settles an unknown outcome.
 async fn commit<S: Store>(store: &S, txn: S::Txn) -> Result<(), CommitError> {
-    let error = match txn.commit().await {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
+    let Err(error) = txn.commit().await else { return Ok(()) };
     let CommitError::Unknown { token } = &error else { return Err(error) };
     match store.outcome(token).await {
         Ok(Outcome::Applied) => Ok(()),

@@ -79,7 +79,8 @@ async fn served() -> MemoryStore {
     let store = store_at(1_000_000);
     let topic =
         TopicValue { id: TOPIC, partitions: 3, created_version: OrderVersion(3), configs: BTreeMap::new() };
-    let broker = BrokerValue { host: "h".into(), port: 1, rack: None, incarnation: 1, renewals: 1 };
+    let broker =
+        BrokerValue { host: "h".into(), port: 1, rack: None, incarnation: 1, renewals: 1, lease_ms: 1 };
     put_all(
         &store,
         [

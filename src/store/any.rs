@@ -16,6 +16,8 @@ macro_rules! backends {
         pub enum AnyStore { $($(#[$doc])* $name($store),)* }
 
         /// A transaction of an [`AnyStore`].
+        // It is moved a few times in its life; a box would cost every transaction an allocation.
+        #[allow(clippy::large_enum_variant)]
         pub enum AnyTxn { $($(#[$doc])* $name(<$store as Store>::Txn),)* }
 
         $(impl From<$store> for AnyStore {

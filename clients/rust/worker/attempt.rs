@@ -76,7 +76,7 @@ impl<S: Store> Context<S> {
             Ok::<_, Stop>((claim, Some(settled)))
         });
         match settled.await {
-            Ok((_, Some(settled))) => self.settled(settled),
+            Ok((_, Some(settled))) => self.settled(&settled),
             Ok((claim, None)) => self.claimed(claim),
             Err(stop) => self.give_back(place, offset, &stop),
         }
@@ -112,7 +112,7 @@ impl<S: Store> Context<S> {
             Ok::<_, Stop>((found, Some(settled)))
         });
         match settled.await {
-            Ok((_, Some(settled))) => self.settled(settled),
+            Ok((_, Some(settled))) => self.settled(&settled),
             Ok((found, None)) => self.found(&found),
             Err(stop) => self.give_back(place, offset, &stop),
         }
@@ -224,11 +224,11 @@ impl<S: Store> Context<S> {
         }
     }
 
-    fn settled(&self, settled: Settled) -> Ended {
+    fn settled(&self, settled: &Settled) -> Ended {
         match settled {
             Settled::Parked(due_ms) => {
                 count(&self.counters.parked, 1);
-                Ended::ParkedUntil(due_ms)
+                Ended::ParkedUntil(*due_ms)
             }
             Settled::Buried => {
                 count(&self.counters.dead_letters, 1);

@@ -36,7 +36,7 @@ pub(super) enum State {
     /// It is being loaded, or is to be loaded then.
     Loading { failures: u32, retry_at_ms: Option<i64> },
     /// Its records are handled.
-    Working(Place, Work),
+    Working(Place, Box<Work>),
 }
 
 /// What is known of its records.
@@ -128,7 +128,7 @@ impl Work {
         let (offset, bytes) = (record.offset, record.bytes());
         match self {
             Self::Keyed(work) => {
-                work.offer(now_ms, offset, Lane::of(record.key.as_ref(), offset), record, bytes);
+                work.offer(now_ms, offset, &Lane::of(record.key.as_ref(), offset), record, bytes);
             }
             Self::Ordered(work) => work.offer(offset, record, bytes),
         }

@@ -162,7 +162,7 @@ impl<R: Clone> PartitionWork<R> {
     }
 
     /// Takes a record in, unless it has been before. Records come in the order of their offsets.
-    pub(crate) fn offer(&mut self, now_ms: i64, offset: i64, lane: Lane, record: R, bytes: usize) {
+    pub(crate) fn offer(&mut self, now_ms: i64, offset: i64, lane: &Lane, record: R, bytes: usize) {
         if offset < self.next_offset {
             return;
         }
@@ -177,7 +177,7 @@ impl<R: Clone> PartitionWork<R> {
             self.window.insert(offset, Slot::Open { record, bytes });
             self.waiting_bytes += bytes;
             self.lanes.entry(lane.clone()).or_default().fresh.push_back(offset);
-            self.enqueue(&lane, now_ms);
+            self.enqueue(lane, now_ms);
         }
         self.sweep(now_ms);
     }

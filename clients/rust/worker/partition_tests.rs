@@ -34,7 +34,7 @@ fn handle(offset: i64) -> Option<Action<i64>> {
 
 fn offer(work: &mut PartitionWork<i64>, offsets: std::ops::Range<i64>) {
     for offset in offsets {
-        work.offer(0, offset, lane(offset, true), offset, 10);
+        work.offer(0, offset, &lane(offset, true), offset, 10);
     }
 }
 
@@ -93,7 +93,7 @@ fn with_all_places_taken_only_parked_records_are_tried() {
     let mut work = work(0);
     let limit = i64::try_from(LIMITS.parked_max).expect("small");
     for offset in 0..limit + 2 {
-        work.offer(0, offset, lane(offset, false), offset, 1);
+        work.offer(0, offset, &lane(offset, false), offset, 1);
     }
     for offset in 0..limit {
         assert!(
@@ -233,7 +233,7 @@ impl World {
         let work = &mut self.workers[who].work;
         let from = work.next_offset();
         for offset in (from..self.end.min(from + count)).filter(|offset| Self::is_record(*offset)) {
-            work.offer(self.now_ms, offset, lane(offset, self.keyed), offset, 1);
+            work.offer(self.now_ms, offset, &lane(offset, self.keyed), offset, 1);
         }
     }
 
@@ -336,7 +336,7 @@ impl World {
             if self.workers[0].under_way.is_empty() {
                 self.advance(0, true);
                 let work = &self.workers[0].work;
-                let is_over = self.store.parked.is_empty() && work.next_offset() >= self.last_record() + 1;
+                let is_over = self.store.parked.is_empty() && work.next_offset() > self.last_record();
                 if is_over && self.store.committed > self.last_record() {
                     return;
                 }

@@ -238,7 +238,7 @@ impl<S: Store> Run<S> {
             Handler::Each(_) => Work::keyed(self.options.limits, loaded),
             Handler::Batch(_) => Work::Ordered(OrderedWork::new(self.options.batch_max, committed)),
         };
-        held.state = State::Working(place, work);
+        held.state = State::Working(place, Box::new(work));
         held.is_paused = false;
         held.refresh_at_ms = now_ms + REFRESH_MS;
         // It may have been taken away meanwhile; then nothing of it is handed out.

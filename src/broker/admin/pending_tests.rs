@@ -71,10 +71,11 @@ async fn beyond_the_limit_counting_ends_and_says_so() {
     let mut counts = PendingCounts::default();
     let mut txn = store.begin().await.expect("in memory");
     let ids = [partition(0), partition(1)];
+    let waiting = HashSet::from(ids);
     for (room, expected) in
         [(100, [(30, false), (30, false)]), (40, [(30, false), (10, true)]), (30, [(30, true), (1, true)])]
     {
-        counts.count(&mut txn, &ids, room).await.expect("in memory");
+        counts.count(&mut txn, &ids, &waiting, room).await.expect("in memory");
         assert_eq!(ids.map(|id| (counts.counted[&id].timer, counts.counted[&id].capped)), expected);
     }
 }

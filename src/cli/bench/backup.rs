@@ -30,7 +30,7 @@ pub(super) async fn throughput(address: &StoreAddress) -> anyhow::Result<Vec<Fig
     for (name, compression) in [("uncompressed", Compression::None), ("zstd", Compression::Zstd)] {
         let began = Instant::now();
         let bytes = copy(&store, compression, |_| ()).await?;
-        rows.push(mib_per_second(format!("backup, {name}"), bytes, began.elapsed()));
+        rows.push(mib_per_second(&format!("backup, {name}"), bytes, began.elapsed()));
     }
 
     // Backups one after the other, on a thread of their own, until enough was sent beside them.
@@ -95,7 +95,7 @@ async fn restore(file: &[u8], address: &StoreAddress) -> anyhow::Result<Figure> 
     }
     restore.context("the header comes first")?.finish().await?;
     let bytes = decoder.finish()?.entry_bytes;
-    let figure = mib_per_second("restore".to_owned(), bytes, began.elapsed());
+    let figure = mib_per_second("restore", bytes, began.elapsed());
     crate::store::shutdown(&store).await;
     Ok(figure)
 }
@@ -129,7 +129,7 @@ async fn probe(stage: &Stage, count: usize) -> anyhow::Result<Vec<Duration>> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate is shown in whole numbers")]
-fn mib_per_second(what: String, bytes: u64, elapsed: Duration) -> Figure {
+fn mib_per_second(what: &str, bytes: u64, elapsed: Duration) -> Figure {
     let mib = bytes as f64 / f64::from(1 << 20);
     Figure {
         what: format!("{what}, {mib:.0} MiB"),

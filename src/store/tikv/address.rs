@@ -105,16 +105,16 @@ mod tests {
     #[test]
     fn an_address_comes_back_as_it_was_written() {
         for text in ["tikv://pd1:2379/a", "tikv://pd1:2379,10.0.0.2:2379,[::1]:2379/prod-1.x_y"] {
-            assert_eq!(text.parse::<TikvAddress>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<TikvAddress>().expect("an address").to_string(), text);
         }
-        let address: TikvAddress = "tikv://a:1,b:2/n".parse().unwrap();
+        let address: TikvAddress = "tikv://a:1,b:2/n".parse().expect("an address");
         assert_eq!(address.pd_endpoints, ["a:1", "b:2"]);
         assert_eq!(address.namespace, "n");
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |text: &str| text.parse::<TikvAddress>().unwrap_err();
+        let error = |text: &str| text.parse::<TikvAddress>().expect_err("no address");
         let endpoint = |endpoint: &str| TikvAddressError::Endpoint { endpoint: endpoint.to_owned() };
         assert!(matches!(error("http://pd:2379/n"), TikvAddressError::Scheme { .. }));
         assert!(matches!(error("tikv://pd:2379"), TikvAddressError::NamespaceMissing { .. }));

@@ -26,20 +26,23 @@ fn text(text: &str) -> String {
 }
 
 fn cancelled_join() -> Error {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let task = runtime.spawn(std::future::pending::<()>());
     task.abort();
-    Error::JoinError(runtime.block_on(task).unwrap_err())
+    Error::JoinError(runtime.block_on(task).expect_err("it was ended"))
 }
 
 fn closed_channel() -> Error {
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     drop(sender);
-    Error::Channel(receiver.blocking_recv().unwrap_err())
+    Error::Channel(receiver.blocking_recv().expect_err("the sender is gone"))
 }
 
 fn no_endpoint() -> tonic::transport::Error {
-    tonic::transport::Endpoint::from_shared("http://a").unwrap().tls_config(no_tls()).unwrap_err()
+    tonic::transport::Endpoint::from_shared("http://a")
+        .expect("a URL")
+        .tls_config(no_tls())
+        .expect_err("no certificate")
 }
 
 fn no_tls() -> tonic::transport::ClientTlsConfig {
@@ -103,7 +106,7 @@ fn not_sent() -> Vec<Error> {
         Error::InvalidTransactionType,
         Error::NoPrimaryKey,
         Error::UnsupportedMode,
-        Error::Url(tonic::codegen::http::Uri::try_from("a b").unwrap_err()),
+        Error::Url(tonic::codegen::http::Uri::try_from("a b").expect_err("no URL")),
         Error::ColumnFamilyError(text("cf")),
         Error::MaxScanLimitExceeded { limit: 2, max_limit: 1 },
         Error::KeyspaceNotFound(text("keyspace")),
@@ -162,7 +165,7 @@ fn what_was_not_sent_is_not_applied() {
 fn an_entry_that_is_too_large_says_how_large() {
     let error = region_error(|error| {
         error.raft_entry_too_large = Some(Default::default());
-        error.raft_entry_too_large.as_mut().unwrap().entry_size = 9_000_000;
+        error.raft_entry_too_large.as_mut().expect("just set").entry_size = 9_000_000;
     });
     assert_eq!(of_commit(&error), CommitFailure::TooLarge { actual: 9_000_000 });
 }

@@ -70,7 +70,7 @@ mod tests {
     fn only_our_own_mark_of_a_known_layout_is_taken() {
         let mark = |layout: u32| [MAGIC, &layout.to_be_bytes()].concat();
         assert!(read(&mark(1)).check("n").is_ok());
-        let newer = read(&mark(2)).check("n").unwrap_err();
+        let newer = read(&mark(2)).check("n").expect_err("a newer one");
         assert!(matches!(newer, TikvOpenError::NewerLayout { found: 2, known: 1, .. }));
         for other in [b"".as_slice(), b"tidegate-store", b"tidegate-store12345", b"else"] {
             assert!(matches!(read(other).check("n"), Err(TikvOpenError::NotOurs { .. })));

@@ -60,18 +60,18 @@ async fn settle_once(
     client.cleanup_locks(key.clone()..end, &now, ResolveLocksOptions::default()).await?;
     let mut txn = client.begin_with_options(transaction_options()).await?;
     let version = Version(txn.start_timestamp().version());
-    let settled = |outcome| Ok(Settled { outcome, version });
+    let settled = |outcome| Settled { outcome, version };
     let found = txn.get(key.clone()).await?;
     if found == Some(attempts::applied(nonce)) {
-        return settled(Outcome::Applied);
+        return Ok(settled(Outcome::Applied));
     }
     if found == Some(attempts::never(nonce)) {
-        return settled(Outcome::NotApplied);
+        return Ok(settled(Outcome::NotApplied));
     }
     txn.put(key, attempts::never(nonce)).await?;
     if let Err(error) = txn.commit().await {
         // Of one key: it is one phase, and there is nothing left behind but perhaps its lock, which is removed next time.
         return Err(tikv_client::Error::StringError(format!("not settled yet: {error}")));
     }
-    settled(Outcome::NotApplied)
+    Ok(settled(Outcome::NotApplied))
 }
