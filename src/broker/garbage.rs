@@ -22,18 +22,18 @@ const LOCK_MARGIN_MS: u64 = 10_000;
 
 /// Keeps a cluster up until `stop`.
 pub(crate) async fn run(store: TikvStore, lease: Lease, settings: Arc<Settings>, stop: CancellationToken) {
-    let interval = Duration::from_millis(settings.gc_interval_ms);
     // Said from the beginning, so that a rate of it can be alerted on.
     counter!(names::GC_FAILURES).absolute(0);
-    let rounds = async {
-        loop {
-            sleep(interval).await;
-            if lease.is_live() {
-                round(&store, &settings).await;
-            }
+    stop.run_until_cancelled(rounds(&store, &lease, &settings)).await;
+}
+
+async fn rounds(store: &TikvStore, lease: &Lease, settings: &Settings) {
+    loop {
+        sleep(Duration::from_millis(settings.gc_interval_ms)).await;
+        if lease.is_live() {
+            round(store, settings).await;
         }
-    };
-    stop.run_until_cancelled(rounds).await;
+    }
 }
 
 async fn round(store: &TikvStore, settings: &Settings) {
