@@ -12,6 +12,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio_util::codec::LengthDelimitedCodec;
 
+use crate::extension::ExtensionApi;
 use crate::layout::{self, Layout, WireLayout};
 
 /// Bytes of the length in front of each frame.
@@ -37,6 +38,12 @@ pub enum FrameError {
         version: i16,
         /// What the decoder says.
         detail: String,
+    },
+    /// A message of the extension takes more than a frame may: 2 GiB.
+    #[error("a message of {bytes} bytes does not fit into a frame")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
     },
     /// The message cannot be said in this version, or takes more than a frame may.
     #[error("{api:?} v{version} cannot be encoded: {detail}")]
@@ -90,10 +97,11 @@ impl RequestHead {
         let api_key = body.try_get_i16().map_err(|_| malformed("api_key"))?;
         let api_version = body.try_get_i16().map_err(|_| malformed("api_version"))?;
         let correlation_id = body.try_get_i32().map_err(|_| malformed("correlation_id"))?;
-        let Ok(api) = ApiKey::try_from(api_key) else {
-            return Ok(Self { api_key, api_version, correlation_id, client_id: None, body });
+        let header_version = match ApiKey::try_from(api_key) {
+            Ok(api) => api.request_header_version(api_version),
+            Err(_) if ExtensionApi::of_key(api_key).is_some() => 1,
+            Err(_) => return Ok(Self { api_key, api_version, correlation_id, client_id: None, body }),
         };
-        let header_version = api.request_header_version(api_version);
         let mut client_id = None;
         if header_version >= 1 {
             client_id = take_client_id(&mut body)?;

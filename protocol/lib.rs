@@ -5,6 +5,7 @@
 //! - [`batch`]: record batches v2: look at a header, check, split, patch, and encode and decode records;
 //! - [`layout`]: what each message's bytes look like, so that lengths are proven before they are allocated;
 //! - [`murmur2`]: the hash by which every Kafka client picks the partition of a key;
+//! - [`extension`]: requests of Tidegate's own, by which applications use a broker's store;
 //! - [`consumer_protocol`]: what consumers of a group tell each other through their coordinator;
 //! - [`error`]: Kafka's error codes.
 //!
@@ -18,6 +19,7 @@
 pub mod batch;
 pub mod consumer_protocol;
 pub mod error;
+pub mod extension;
 pub mod frame;
 pub mod layout;
 pub mod murmur2;

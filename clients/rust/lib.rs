@@ -5,6 +5,7 @@
 //! - [`Admin`]: topics, configurations, groups, offsets;
 //! - [`Client`]: what they are built on, a cluster's connections and metadata;
 //! - [`Worker`]: handles events exactly once, with transactions of models;
+//! - [`RemoteStore`]: the store of a broker, through its port;
 //! - [`model`]: typed models with indexes, references and events in one transaction, over a [`store`].
 //!
 //! It is pure Rust on tokio. It speaks the classic group protocol and record batches v2, always asks for `acks=all`, and
@@ -18,6 +19,7 @@ mod net;
 mod offsets;
 mod options;
 mod producer;
+mod remote;
 #[cfg(test)]
 mod testing;
 mod topic_partition;
@@ -37,6 +39,7 @@ pub use net::{Connection, Reply, Versions};
 pub use offsets::{Committed, OffsetSpec};
 pub use options::ClientOptions;
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};
+pub use remote::{RemoteOptions, RemoteStore, RemoteTxn};
 pub use tidegate_model as model;
 pub use tidegate_model::{
     Db, DbSettings, Model, ModelId, NewEvent, Query, Snapshot, Tx, Write, WriteOptions,

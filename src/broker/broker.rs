@@ -6,11 +6,12 @@ use tidegate_format::PartitionId;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::extension::SessionPlaces;
 use crate::group_host::GroupHosts;
 use crate::lease::Lease;
 use crate::partition_host::PartitionHosts;
 use crate::settings::Settings;
-use crate::topics::{Catalogue, Topic, TopicError};
+use crate::topics::{Catalogue, FollowingWakeup, Topic, TopicError};
 use crate::{Advertised, BrokerStore};
 
 /// One broker.
@@ -25,6 +26,10 @@ pub(crate) struct Broker {
     pub(crate) advertised: Advertised,
     /// Nothing is answered while it does not live.
     pub(crate) lease: Lease,
+    /// What is told of entries that were committed past the partitions.
+    pub(crate) wakeup: Arc<FollowingWakeup<PartitionHosts<BrokerStore>>>,
+    /// The sessions of applications elsewhere.
+    pub(crate) extension_sessions: SessionPlaces,
     /// Cancelled once the broker is told to stop.
     pub(crate) shutdown: CancellationToken,
 }

@@ -9,11 +9,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tidegate_protocol::extension::ExtensionApi;
 use tidegate_protocol::frame::{FrameError, RequestHead, decode_request, encode_response};
 use tidegate_protocol::messages::ApiKey;
 use tidegate_protocol::{Encodable, HeaderVersion, versions};
 
 use crate::Broker;
+use crate::extension::{self, ConnectionSessions};
 use crate::handler;
 use crate::metrics::{ErrorCodes, record_request};
 use crate::net::AnswerFrame;
@@ -23,11 +25,13 @@ use crate::net::AnswerFrame;
 pub(crate) struct Session {
     /// Its address, without the port, as Kafka's tools show it: `/127.0.0.1`.
     pub(crate) client_host: String,
+    /// The snapshots that it holds.
+    pub(crate) extension: ConnectionSessions,
 }
 
 impl Session {
     pub(crate) fn new(peer: SocketAddr) -> Self {
-        Self { client_host: format!("/{}", peer.ip()) }
+        Self { client_host: format!("/{}", peer.ip()), extension: ConnectionSessions::default() }
     }
 }
 
@@ -60,6 +64,8 @@ pub(crate) enum RequestError {
     UnknownApi { api_key: i16 },
     #[error("{api:?} is not served in version {version}")]
     UnknownVersion { api: ApiKey, version: i16 },
+    #[error("{} is not served in version {version}, or switched off here", api.name())]
+    Extension { api: ExtensionApi, version: i16 },
     #[error("{api:?} failed with error {code}, and its client waits for no answer")]
     Unsent { api: ApiKey, code: i16 },
     #[error("the broker stops without a lease to answer under")]
@@ -110,6 +116,9 @@ pub(crate) async fn begin(
     let begun = Instant::now();
     check_lease(broker).await?;
     let head = RequestHead::decode(request)?;
+    if let Some(api) = ExtensionApi::of_key(head.api_key) {
+        return extension::begin(broker, session, api, head).await;
+    }
     let served = versions::served(head.api_key).ok_or(RequestError::UnknownApi { api_key: head.api_key })?;
     let envelope =
         Envelope { api: served.key, version: head.api_version, correlation_id: head.correlation_id, begun };

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::cluster::{StoreUseError, open_cluster};
+use crate::extension::{self, SessionPlaces};
 use crate::group_host::GroupHosts;
 use crate::lease::{self, Lease, LeaseError, LeaseHolder};
 use crate::partition_host::PartitionHosts;
@@ -67,7 +68,6 @@ impl From<TopicError> for StartError {
 /// A broker that serves.
 pub struct RunningBroker {
     broker: Arc<Broker>,
-    wakeup: Arc<FollowingWakeup<PartitionHosts<BrokerStore>>>,
     /// They end when the broker is told to stop.
     tasks: TaskTracker,
     /// Answers until everything else has ended: a broker that stops says so.
@@ -97,8 +97,13 @@ impl RunningBroker {
         let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
+        let partitions =
+            PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone());
+        let is_extended = settings.extension_enable.is_on_at(listen.ip());
         let broker = Arc::new(Broker {
-            partitions: PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),
+            wakeup: Arc::new(FollowingWakeup::new(catalogue.clone(), partitions.clone())),
+            extension_sessions: SessionPlaces::new(&settings, is_extended),
+            partitions,
             groups: GroupHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),
             settings,
             store,
@@ -113,13 +118,14 @@ impl RunningBroker {
         let tasks = TaskTracker::new();
         tasks.spawn(net::serve(broker.clone(), kafka_listener));
         tasks.spawn(metrics::upkeep(recorder.clone(), broker.shutdown.clone()));
-        let wakeup = FollowingWakeup::new(broker.catalogue.clone(), broker.partitions.clone());
-        let wakeup = Arc::new(wakeup);
-        let (follower, shutdown) = (wakeup.clone(), broker.shutdown.clone());
+        let (follower, shutdown) = (broker.wakeup.clone(), broker.shutdown.clone());
         tasks.spawn(async move { shutdown.run_until_cancelled(follower.run()).await });
         if let BrokerStore::Tikv(store) = &broker.store {
             let (lease, stop) = (broker.lease.clone(), broker.shutdown.clone());
             tasks.spawn(garbage::run(store.clone(), lease, broker.settings.clone(), stop));
+        }
+        if is_extended {
+            tasks.spawn(extension::expire_attempts(broker.clone(), broker.shutdown.clone()));
         }
         tasks.close();
         let admin_stop = CancellationToken::new();
@@ -127,7 +133,6 @@ impl RunningBroker {
             tokio::spawn(admin::serve(broker.clone(), recorder, admin_listener, admin_stop.clone()));
         Ok(Self {
             broker,
-            wakeup,
             tasks,
             admin_task,
             admin_stop,
@@ -160,7 +165,7 @@ impl RunningBroker {
     /// passes on.
     #[must_use]
     pub fn wakeup(&self) -> Arc<dyn Wakeup> {
-        self.wakeup.clone()
+        self.broker.wakeup.clone()
     }
 
     /// Waits until the broker cannot go on and is to be stopped, and gives the reason: another has taken its namespace.

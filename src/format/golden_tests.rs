@@ -135,6 +135,12 @@ fn store_goldens() -> Vec<Golden> {
         },
         restoring_golden(),
         golden!(
+            Attempt,
+            "the ninth of a lane",
+            AttemptKey { client: ENTRY, lane: 2 },
+            AttemptValue { number: 9, applied: true, at_ms: TIME_MS }
+        ),
+        golden!(
             Topic,
             "two configurations",
             TopicKey { name: "flights".into() },

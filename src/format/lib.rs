@@ -10,6 +10,7 @@
 //! length before it allocates, and never panics. Names from outside are checked (`check_topic_name` and so on) before
 //! they become keys.
 
+mod attempt;
 mod backfill;
 mod broker;
 mod cluster;
@@ -50,6 +51,7 @@ mod topic;
 mod unique;
 mod user;
 
+pub use attempt::{AttemptKey, AttemptValue};
 pub use backfill::{BackfillKey, BackfillValue};
 pub use broker::{BrokerKey, BrokerValue};
 pub use cluster::{ClusterKey, ClusterValue};

@@ -135,6 +135,7 @@ keys! {
     done_key: DoneKey from done_key;
     parked_key: ParkedKey from parked_key;
     broker_key: BrokerKey from broker_key;
+    attempt_key: AttemptKey from attempt_key;
     gc_hold_key: GcHoldKey from gc_hold_key;
     dropped_topic_key: DroppedTopicKey from dropped_topic_key;
     log_key: LogKey from log_key;
@@ -165,6 +166,7 @@ values! {
     offset_value: OffsetValue from offset_value;
     parked_value: ParkedValue from parked_value;
     broker_value: BrokerValue from broker_value;
+    attempt_value: AttemptValue from attempt_value;
     gc_hold_value: GcHoldValue from gc_hold_value;
     cluster_value: ClusterValue from cluster_value;
     restoring_value: RestoringValue from restoring_value;

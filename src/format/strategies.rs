@@ -101,6 +101,7 @@ of!(parked_key: ParkedKey {
     offset: int64().prop_map(Offset),
 });
 of!(broker_key: BrokerKey { id: int32().prop_map(BrokerId) });
+of!(attempt_key: AttemptKey { client: uuid(), lane: any::<u32>() });
 of!(gc_hold_key: GcHoldKey { id: uuid() });
 of!(dropped_topic_key: DroppedTopicKey { id: uuid().prop_map(TopicId) });
 of!(log_key: LogKey { id: partition(), last_offset: int64().prop_map(Offset) });
@@ -240,6 +241,7 @@ of!(broker_value: BrokerValue {
     renewals: any::<u64>(),
     lease_ms: any::<u32>(),
 });
+of!(attempt_value: AttemptValue { number: any::<u64>(), applied: any::<bool>(), at_ms: int64() });
 of!(gc_hold_value: GcHoldValue { version: version(), renewals: any::<u64>() });
 of!(cluster_value: ClusterValue { id: uuid() });
 of!(restoring_value: RestoringValue {

@@ -37,6 +37,8 @@ kinds! {
     Cluster = 0x04, None, "cluster";
     /// That a backup is being restored.
     Restoring = 0x05, None, "restoring";
+    /// The newest commit attempt of one lane of a client that uses the store through a broker.
+    Attempt = 0x08, None, "attempt";
     /// A topic by name.
     Topic = 0x10, None, "topic";
     /// The topic that an event type belongs to.

@@ -42,6 +42,7 @@ pub use error::{LoadError, PublishError};
 pub use event::{Event, EventLimits};
 pub use pending::{Pending, Waiting, count_pending, find_waiting};
 pub use publish::{PublishSettings, Published, Publisher};
+pub use record_size::batch_bytes_alone;
 pub use sweep::{SweepError, sweep_gone_topics};
 pub use topic::{TopicDefaults, ensure_topic, load_topic};
 pub use wakeup::{NoWakeup, Wakeup};

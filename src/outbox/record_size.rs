@@ -10,7 +10,8 @@ const FIXED_FIELDS_BYTES_MAX: usize = 5 + 1 + 10 + 5;
 const FIXED_FIELDS_BYTES_ALONE: usize = 1 + 1 + 1;
 
 /// The bytes of a batch, not compressed, that has nothing but this entry.
-pub(crate) fn batch_bytes_alone(value: &EventValue) -> usize {
+#[must_use]
+pub fn batch_bytes_alone(value: &EventValue) -> usize {
     HEADER_LEN + bytes_len(FIXED_FIELDS_BYTES_ALONE + fields_bytes(value))
 }
 

@@ -26,7 +26,7 @@ mod range;
 pub mod tikv;
 mod txn;
 mod version;
-mod write_set;
+pub mod write_set;
 
 pub use any::{AnyStore, AnyTxn};
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -3,6 +3,8 @@
 //! What it is: the bookkeeping that is the same in every backend. The backend reads its snapshot; the write set lays
 //! the transaction's own writes over it, and hands everything over at commit.
 //!
+//! It is public for backends outside of this crate.
+//!
 //! What it refuses to do: it knows no snapshot, no conflict and no disk.
 //!
 //! What always holds: keys are 1 to [`KEY_MAX_BYTES`] bytes long and values are not empty (asserted on each write);
@@ -17,11 +19,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::{CommitError, Direction, KeyRange, ScanLimit, TransactionLimits, Version};
 
 /// How long a key may be.
-pub(crate) const KEY_MAX_BYTES: usize = 4_096;
+pub const KEY_MAX_BYTES: usize = 4_096;
 
 /// What a transaction does to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub enum Write {
     /// The key gets this value.
     Put(Bytes),
     /// The key is removed.
@@ -30,7 +32,8 @@ pub(crate) enum Write {
 
 impl Write {
     /// What a read of the key gives after this write.
-    pub(crate) fn value(&self) -> Option<Bytes> {
+    #[must_use]
+    pub fn value(&self) -> Option<Bytes> {
         match self {
             Self::Put(value) => Some(value.clone()),
             Self::Delete => None,
@@ -47,18 +50,19 @@ impl Write {
 
 /// A write whose key holds the version of the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VersionedPut {
+pub struct VersionedPut {
     /// What the key begins with.
-    pub(crate) prefix: Bytes,
+    pub prefix: Bytes,
     /// What follows the version in the key.
-    pub(crate) suffix: Bytes,
+    pub suffix: Bytes,
     /// What the key gets.
-    pub(crate) value: Bytes,
+    pub value: Bytes,
 }
 
 impl VersionedPut {
     /// The key that this write has if the transaction commits at `version`.
-    pub(crate) fn key(&self, version: Version) -> Bytes {
+    #[must_use]
+    pub fn key(&self, version: Version) -> Bytes {
         let mut key = BytesMut::with_capacity(self.prefix.len() + size_of::<u64>() + self.suffix.len());
         key.put_slice(&self.prefix);
         key.put_u64(version.0);
@@ -69,7 +73,7 @@ impl VersionedPut {
 
 /// The writes and guards of one transaction.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct WriteSet {
+pub struct WriteSet {
     writes: BTreeMap<Bytes, Write>,
     versioned: Vec<VersionedPut>,
     guards: BTreeSet<Bytes>,
@@ -79,18 +83,18 @@ pub(crate) struct WriteSet {
 
 impl WriteSet {
     /// Keeps a put. See [`Txn::put`](crate::Txn::put).
-    pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
+    pub fn put(&mut self, key: Bytes, value: Bytes) {
         assert_value(&value);
         self.insert(key, Write::Put(value));
     }
 
     /// Keeps a delete. See [`Txn::delete`](crate::Txn::delete).
-    pub(crate) fn delete(&mut self, key: Bytes) {
+    pub fn delete(&mut self, key: Bytes) {
         self.insert(key, Write::Delete);
     }
 
     /// Keeps a put whose key is made at commit. See [`Txn::put_versioned`](crate::Txn::put_versioned).
-    pub(crate) fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
+    pub fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
         let key_bytes = prefix.len() + size_of::<u64>() + suffix.len();
         assert!(key_bytes <= KEY_MAX_BYTES, "a key has at most {KEY_MAX_BYTES} bytes, not {key_bytes}");
         assert_value(&value);
@@ -100,33 +104,38 @@ impl WriteSet {
     }
 
     /// Keeps a guard. See [`Txn::guard`](crate::Txn::guard).
-    pub(crate) fn guard(&mut self, key: Bytes) {
+    pub fn guard(&mut self, key: Bytes) {
         assert_key(&key);
         self.guards.insert(key);
     }
 
     /// Whether there is nothing to commit: neither a write nor a guard.
-    pub(crate) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.versioned.is_empty() && self.guards.is_empty()
     }
 
     /// What the transaction itself did to `key`, if anything.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Write> {
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Write> {
         self.writes.get(key)
     }
 
     /// The keys written and what happens to them, in order, without those of [`versioned`](Self::versioned).
-    pub(crate) fn writes(&self) -> &BTreeMap<Bytes, Write> {
+    #[must_use]
+    pub fn writes(&self) -> &BTreeMap<Bytes, Write> {
         &self.writes
     }
 
     /// The writes whose keys are made at commit, in the order in which they were made.
-    pub(crate) fn versioned(&self) -> &[VersionedPut] {
+    #[must_use]
+    pub fn versioned(&self) -> &[VersionedPut] {
         &self.versioned
     }
 
     /// The keys guarded, in order. Some of them may be written as well, and count as written then.
-    pub(crate) fn guards(&self) -> &BTreeSet<Bytes> {
+    #[must_use]
+    pub fn guards(&self) -> &BTreeSet<Bytes> {
         &self.guards
     }
 
@@ -136,7 +145,10 @@ impl WriteSet {
     }
 
     /// Refuses what is over a limit of size.
-    pub(crate) fn check_size(&self, limits: &TransactionLimits) -> Result<(), CommitError> {
+    ///
+    /// # Errors
+    /// [`CommitError::TooLarge`].
+    pub fn check_size(&self, limits: &TransactionLimits) -> Result<(), CommitError> {
         let refuse_over = |what, actual, limit| {
             if actual > limit { Err(CommitError::TooLarge { what, actual, limit }) } else { Ok(()) }
         };
@@ -146,7 +158,10 @@ impl WriteSet {
 
     /// A scan: `base` is what the snapshot has in `range`, in the order of `direction`; it is pulled only as far as the
     /// limit asks for, and `load` is called only for what is returned from it.
-    pub(crate) fn scan<V, E>(
+    ///
+    /// # Errors
+    /// The first of `base` or `load`.
+    pub fn scan<V, E>(
         &self,
         range: &KeyRange,
         limit: ScanLimit,
@@ -175,7 +190,10 @@ impl WriteSet {
     }
 
     /// A scan for at most `count` keys. `base` is as for [`scan`](Self::scan), its values are not looked at.
-    pub(crate) fn scan_keys<V, E>(
+    ///
+    /// # Errors
+    /// The first of `base`.
+    pub fn scan_keys<V, E>(
         &self,
         range: &KeyRange,
         count: usize,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
 use tidegate_protocol::error::ResponseError;
+use tidegate_protocol::extension::{self, ExtensionRequest, Response};
 use tidegate_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use tidegate_protocol::{StrBytes, WireLayout, frame};
 use tokio::io::AsyncWriteExt;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 
 use super::Versions;
+use crate::remote::greeting::{Extension, greet};
 use crate::{ClientOptions, Error};
 
 /// Frames that are written with one call, at most.
@@ -51,6 +53,8 @@ struct Inner {
     versions: OnceLock<Versions>,
     waiting: Arc<Waiting>,
     tasks: [AbortHandle; 2],
+    /// What the broker said when it was asked for its store.
+    extension: tokio::sync::OnceCell<Extension>,
 }
 
 impl Drop for Inner {
@@ -115,6 +119,18 @@ impl Connection {
         Ok(connection)
     }
 
+    /// What the broker's store allows on this connection: asked for once.
+    ///
+    /// # Errors
+    /// As a call; `Invalid` if the broker does not serve its store here.
+    pub(crate) async fn extension(&self) -> Result<&Extension, Error> {
+        self.inner.extension.get_or_try_init(|| greet(self)).await
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.inner.request_timeout
+    }
+
     fn over(stream: TcpStream, address: &str, options: &ClientOptions) -> Self {
         let (read_half, write_half) = stream.into_split();
         let max_in_flight = options.max_in_flight.max(1);
@@ -131,6 +147,7 @@ impl Connection {
             versions: OnceLock::new(),
             waiting,
             tasks: [reader.abort_handle(), writer.abort_handle()],
+            extension: tokio::sync::OnceCell::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -218,9 +235,52 @@ impl Connection {
         broker_waits: Duration,
     ) -> Result<Reply<R>, Error> {
         let inner = &self.inner;
-        let correlation_id = inner.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+        let correlation_id = self.next_correlation_id();
         let frame = frame::encode_request(version, correlation_id, Some(&inner.client_id), request)?;
         let permit = inner.in_flight.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let pending = self.send(correlation_id, frame, permit, inner.request_timeout + broker_waits)?;
+        Ok(Reply { version, pending, of: PhantomData })
+    }
+
+    /// Puts a request of the extension on its way, to be answered within `after`.
+    ///
+    /// # Errors
+    /// As [`Connection::start`]: after an error nothing has left.
+    pub(crate) async fn start_extension<R: ExtensionRequest>(
+        &self,
+        version: i16,
+        request: &R,
+        after: Duration,
+    ) -> Result<ExtensionReply<R>, Error> {
+        let correlation_id = self.next_correlation_id();
+        let frame = extension::encode_request(version, correlation_id, &self.inner.client_id, request)?;
+        let permit = self.inner.in_flight.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        Ok(ExtensionReply { pending: self.send(correlation_id, frame, permit, after)?, of: PhantomData })
+    }
+
+    /// Sends a request of the extension whose answer nobody wants; false if there is no room for it now.
+    pub(crate) fn try_send_extension<R: ExtensionRequest>(&self, version: i16, request: &R) -> bool {
+        let Ok(permit) = self.inner.in_flight.clone().try_acquire_owned() else { return false };
+        let correlation_id = self.next_correlation_id();
+        let frame = extension::encode_request(version, correlation_id, &self.inner.client_id, request);
+        // If the connection is lost, so is what the request was for.
+        drop(frame.map(|frame| self.send(correlation_id, frame, permit, self.inner.request_timeout)));
+        true
+    }
+
+    fn next_correlation_id(&self) -> i32 {
+        self.inner.next_correlation_id.fetch_add(1, Ordering::Relaxed) & i32::MAX
+    }
+
+    /// Hands a frame to the writer.
+    fn send(
+        &self,
+        correlation_id: i32,
+        frame: Bytes,
+        permit: OwnedSemaphorePermit,
+        after: Duration,
+    ) -> Result<PendingFrame, Error> {
+        let inner = &self.inner;
         let (sender, receiver) = oneshot::channel();
         // Nothing is awaited from here on: requests leave in the order of their permits.
         {
@@ -235,27 +295,43 @@ impl Connection {
             inner.waiting.fail(inner.waiting.lost(io::ErrorKind::BrokenPipe));
             return Err(inner.waiting.failure());
         }
-        let after = inner.request_timeout + broker_waits;
-        Ok(Reply {
-            version,
-            receiver,
-            deadline: Instant::now() + after,
-            after,
-            waiting: inner.waiting.clone(),
-            of: PhantomData,
-        })
+        let deadline = Instant::now() + after;
+        Ok(PendingFrame { receiver, deadline, after, waiting: inner.waiting.clone() })
     }
+}
+
+/// An answer that has not come yet.
+#[derive(Debug)]
+struct PendingFrame {
+    receiver: oneshot::Receiver<Bytes>,
+    deadline: Instant,
+    after: Duration,
+    waiting: Arc<Waiting>,
 }
 
 /// The answer to a request that is on its way.
 #[derive(Debug)]
 pub struct Reply<R> {
     version: i16,
-    receiver: oneshot::Receiver<Bytes>,
-    deadline: Instant,
-    after: Duration,
-    waiting: Arc<Waiting>,
+    pending: PendingFrame,
     of: PhantomData<fn() -> R>,
+}
+
+/// The answer to a request of the extension.
+#[derive(Debug)]
+pub(crate) struct ExtensionReply<R> {
+    pending: PendingFrame,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R: ExtensionRequest> ExtensionReply<R> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Reply::wait`].
+    pub(crate) async fn wait(self) -> Result<Response<R::Answer>, Error> {
+        Ok(extension::decode_response(self.pending.frame().await?)?.1)
+    }
 }
 
 impl<R: WireLayout> Reply<R> {
@@ -269,6 +345,12 @@ impl<R: WireLayout> Reply<R> {
         Ok(frame::decode_response::<R>(version, frame)?.1)
     }
 
+    async fn frame(self) -> Result<Bytes, Error> {
+        self.pending.frame().await
+    }
+}
+
+impl PendingFrame {
     async fn frame(self) -> Result<Bytes, Error> {
         match timeout_at(self.deadline, self.receiver).await {
             Ok(Ok(frame)) => Ok(frame),

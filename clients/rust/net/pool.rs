@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Fetch,
     /// Membership of a group.
     Group,
+    /// The broker's store: one of several, numbered.
+    Store(usize),
 }
 
 type Slots = HashMap<(String, Purpose), Arc<tokio::sync::Mutex<Slot>>>;

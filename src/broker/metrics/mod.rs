@@ -10,4 +10,4 @@ mod requests;
 
 pub(crate) use error_codes::ErrorCodes;
 pub(crate) use recorder::{install, upkeep};
-pub(crate) use requests::record_request;
+pub(crate) use requests::{record_extension, record_request};

@@ -54,7 +54,9 @@ families! {
     recorded RECORDED:
     Counter REQUESTS "tidegate_requests_total" ["api"], "Requests that were answered, and produce requests that want no answer";
     Histogram REQUEST_SECONDS "tidegate_request_seconds" ["api"], "Time from a request's last byte to its answer, long polls included";
-    Counter REQUEST_ERRORS "tidegate_request_errors_total" ["api", "error"], "Error codes in answers, by their names in Kafka";
+    Counter REQUEST_ERRORS "tidegate_request_errors_total" ["api", "error"], "Errors in answers, by their names in Kafka or in the extension";
+    Gauge EXTENSION_SESSIONS "tidegate_extension_sessions" [], "Snapshots that are held for applications that use the store through the port";
+    Counter EXTENSION_SESSIONS_EXPIRED "tidegate_extension_sessions_expired_total" [], "Snapshots that ended by their age, or because nobody read from them";
     Gauge CONNECTIONS "tidegate_connections" [], "Open connections of Kafka clients";
     Counter CONNECTIONS_REFUSED "tidegate_connections_refused_total" [], "Connections that were closed at once because of max.connections";
     Counter PRODUCE_BATCHES "tidegate_produce_batches_total" [], "Record batches that producers sent and that were committed, repeats left out";

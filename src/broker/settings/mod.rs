@@ -10,7 +10,7 @@ mod value;
 
 pub use file::{SettingsFileError, settings_in_file};
 pub use table::{SETTINGS, Settings};
-pub use value::{Delivery, StoreAddress};
+pub use value::{Delivery, ExtensionEnable, StoreAddress};
 
 /// What is known of one setting before it has a value.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tidegate_store::SyncPolicy;
 
 use super::value::SettingValue;
-use super::{Delivery, SettingError, SettingInfo, StoreAddress, nearest};
+use super::{Delivery, ExtensionEnable, SettingError, SettingInfo, StoreAddress, nearest};
 
 macro_rules! settings {
     ($( $name:literal $field:ident: $type:ty $([$bounds:expr])? = $default:literal, $help:literal; )*) => {
@@ -201,6 +201,20 @@ settings! {
         "How long one backup may take, in milliseconds: its snapshot keeps space from being given back";
     "backup.stall.max.ms" backup_stall_max_ms: u64 [100..=3_600_000] = "60000",
         "A backup whose client reads nothing for this long is ended";
+    "extension.enable" extension_enable: ExtensionEnable = "loopback",
+        "Whether applications can use the store through `listen`: `loopback` (if that is a loopback address), `always` or `never`";
+    "extension.session.max" extension_session_max: usize [1..=1_000_000] = "4096",
+        "Most snapshots that are held for applications at a time";
+    "extension.session.connection.max" extension_session_connection_max: usize [1..=100_000] = "256",
+        "Most snapshots that are held for one connection";
+    "extension.session.max.ms" extension_session_max_ms: u64 [1_000..=86_400_000] = "600000",
+        "How long a snapshot is held for an application, in milliseconds";
+    "extension.session.idle.ms" extension_session_idle_ms: u64 [1_000..=86_400_000] = "60000",
+        "How long one is held that is not read from, in milliseconds";
+    "extension.answer.max.bytes" extension_answer_max_bytes: usize [1 << 16..=1 << 26] = "4194304",
+        "After how many bytes of values an answer to a read ends; the application asks for the rest";
+    "extension.attempt.retention.ms" extension_attempt_retention_ms: u64 [600_000..=31_536_000_000] = "604800000",
+        "For how long it is known what became of a commit whose answer was lost, in milliseconds";
 
     "metrics.series.max" metrics_series_max: usize [100..=10_000_000] = "20000",
         "Most series that one metric has at /metrics; tidegate_metrics_truncated says whether more exist";

@@ -1,6 +1,6 @@
 //! How the text of a setting becomes its value.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -156,6 +156,53 @@ impl SettingValue for Delivery {
 
     fn parse(text: &str, (): &()) -> Result<Self, String> {
         Self::from_name(text).ok_or_else(|| "`immediate` or `scheduled`".to_owned())
+    }
+
+    fn text(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+/// On which listeners applications can use the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionEnable {
+    /// On those that only this machine can reach.
+    Loopback,
+    /// On all.
+    Always,
+    /// On none.
+    Never,
+}
+
+impl ExtensionEnable {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+
+    /// Whether a listener at this address has it.
+    #[must_use]
+    pub fn is_on_at(self, address: IpAddr) -> bool {
+        match self {
+            Self::Loopback => address.is_loopback(),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl SettingValue for ExtensionEnable {
+    type Bounds = ();
+
+    fn parse(text: &str, (): &()) -> Result<Self, String> {
+        let known = [Self::Loopback, Self::Always, Self::Never];
+        let found = known.into_iter().find(|known| known.as_str() == text);
+        found.ok_or_else(|| "`loopback`, `always` or `never`".to_owned())
     }
 
     fn text(&self) -> String {

@@ -265,6 +265,12 @@ impl Catalogue {
         .await
     }
 
+    /// Checks a topic that an application is about to create with its first event.
+    pub(crate) fn check_new(&self, name: &str, topic: &TopicValue) -> Result<(), TopicError> {
+        self.check_partitions(topic.partitions)?;
+        config::check(name, &topic.configs).map_err(|reason| TopicError::InvalidConfig { reason })
+    }
+
     fn check_partitions(&self, partitions: i32) -> Result<(), TopicError> {
         let most = self.settings.topic_partitions_max;
         if (1..=most).contains(&partitions) {

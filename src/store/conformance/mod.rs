@@ -30,6 +30,7 @@ mod steps;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::write_set::KEY_MAX_BYTES;
 use crate::{ManualClock, Store, TransactionLimits};
 
 /// After this time a case counts as hanging. It has nothing to do with speed.
@@ -51,6 +52,11 @@ pub trait Backend: Sized + Send + Sync + 'static {
 
     /// The limits that it keeps.
     fn limits(&self) -> TransactionLimits;
+
+    /// The longest key, in bytes: less where something stands in front of every key.
+    fn key_max_bytes(&self) -> usize {
+        KEY_MAX_BYTES
+    }
 }
 
 /// A backend that outlives its process.

@@ -1,0 +1,149 @@
+//! Snapshots that the broker holds are bounded in number and age, and end with their connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate::{Error, RemoteOptions, RemoteStore};
+use tidegate_broker::settings::ExtensionEnable;
+use tidegate_format::UserKey;
+use tidegate_store::{CommitError, ReadError, Store, SystemClock, Txn};
+
+use crate::fixture::{Broker, connect, directory, in_time, options, settings};
+
+fn key() -> Bytes {
+    UserKey { key: "k".into() }.encode()
+}
+
+/// Options that give up soon.
+fn impatient(address: std::net::SocketAddr) -> RemoteOptions {
+    let mut options = options(address);
+    options.connections = 1;
+    options.client.call_timeout_ms = 100;
+    options
+}
+
+#[tokio::test]
+async fn a_snapshot_that_nobody_reads_from_ends_and_so_does_one_that_is_too_old() {
+    for is_idle in [true, false] {
+        let dir = directory();
+        let mut settings = settings();
+        settings.extension_session_max_ms = if is_idle { 600_000 } else { 1_000 };
+        settings.extension_session_idle_ms = if is_idle { 1_000 } else { 600_000 };
+        let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+        let store = connect(broker.address()).await;
+        let mut read_from = store.begin().await.expect("it begins");
+        let ended = async {
+            loop {
+                // Of a snapshot that is read from all the time, only the age counts.
+                match read_from.get(&key()).await {
+                    Ok(_) if is_idle => tokio::time::sleep(Duration::from_millis(1_500)).await,
+                    Ok(_) => tokio::task::yield_now().await,
+                    Err(error) => return error,
+                }
+            }
+        };
+        let error = in_time("the end of the snapshot", ended).await;
+        assert!(matches!(error, ReadError::Expired { .. }), "{error}");
+        let mut writes = read_from;
+        writes.put(key(), "1".into());
+        assert!(matches!(writes.commit().await, Err(CommitError::Expired { .. })));
+        assert_eq!(store.begin().await.expect("another one").get(&key()).await, Ok(None));
+        broker.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn there_are_so_many_snapshots_and_no_more_and_room_when_one_ends() {
+    let dir = directory();
+    let mut settings = settings();
+    settings.extension_session_max = 3;
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+    let store = RemoteStore::connect(impatient(broker.address())).await.expect("it listens");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(store.begin().await.expect("there is room"));
+    }
+    let refused = store.begin().await.expect_err("no more").to_string();
+    assert!(refused.contains("extension.session.max"), "{refused}");
+    drop(open.pop());
+    store.begin().await.expect("there is room again");
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_has_so_many_and_further_transactions_wait_for_one_to_end() {
+    let dir = directory();
+    let mut settings = settings();
+    settings.extension_session_connection_max = 2;
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+    let mut one_connection = options(broker.address());
+    one_connection.connections = 1;
+    let store = RemoteStore::connect(one_connection).await.expect("it listens");
+    let (first, second) = (store.begin().await.expect("one"), store.begin().await.expect("two"));
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.begin().await.map(drop) }
+    });
+    let impatient = RemoteStore::connect(impatient(broker.address())).await.expect("another connection");
+    let elsewhere = impatient.begin().await.expect("another connection has its own");
+    drop(first);
+    in_time("a place", waiting).await.expect("no panic").expect("it begins");
+    drop((second, elsewhere));
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_ends_its_snapshots() {
+    let dir = directory();
+    let mut settings = settings();
+    settings.extension_session_max = 3;
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+    let lost = RemoteStore::connect(impatient(broker.address())).await.expect("it listens");
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(lost.begin().await.expect("there is room"));
+    }
+    // The process ends without a word: forgotten, its transactions tell the broker nothing.
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        // Outside of any runtime a connection's tasks end with it.
+        let _entered = runtime.enter();
+        drop((open, lost));
+    })
+    .join()
+    .expect("no panic");
+    let other = connect(broker.address()).await;
+    let room = async {
+        let mut held = Vec::new();
+        while held.len() < 3 {
+            if let Ok(txn) = other.begin().await {
+                held.push(txn);
+            }
+        }
+    };
+    in_time("the places of the lost connection", room).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_listener_where_it_is_switched_off_says_how_to_switch_it_on() {
+    let dir = directory();
+    let mut settings = settings();
+    settings.extension_enable = ExtensionEnable::Never;
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+    let refused = RemoteStore::connect(options(broker.address())).await;
+    assert!(matches!(&refused, Err(Error::Invalid(why)) if why.contains("extension.enable")), "{refused:?}");
+    broker.stop().await;
+}
+
+#[test]
+fn it_is_on_where_only_this_machine_can_come() {
+    let on = |enable: ExtensionEnable, address: &str| enable.is_on_at(address.parse().expect("an address"));
+    for address in ["127.0.0.1", "127.8.9.1", "::1"] {
+        assert!(on(ExtensionEnable::Loopback, address) && !on(ExtensionEnable::Never, address));
+    }
+    for address in ["0.0.0.0", "10.0.0.1", "::", "2001:db8::1"] {
+        assert!(!on(ExtensionEnable::Loopback, address) && on(ExtensionEnable::Always, address));
+    }
+}
