@@ -42,6 +42,7 @@ macro_rules! apis {
     ($($(#[$doc:meta])* $api:ident = $key:literal,)*) => {
         /// The requests of the extension.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(i16)]
         pub enum ExtensionApi { $($(#[$doc])* $api = $key,)* }
 
         impl ExtensionApi {
@@ -196,10 +197,7 @@ const CLIENT_ID_MAX_BYTES: usize = 255;
 ///
 /// # Errors
 /// `TooLong` if it takes more than 2 GiB.
-pub fn encode_response<T: Message>(
-    correlation_id: i32,
-    response: &Response<T>,
-) -> Result<Bytes, FrameError> {
+pub fn encode_response<T: Message>(correlation_id: i32, response: &Response<T>) -> Result<Bytes, FrameError> {
     let mut frame = BytesMut::with_capacity(64);
     frame.put_i32(0);
     frame.put_i32(correlation_id);
@@ -229,7 +227,8 @@ pub fn decode_request<R: ExtensionRequest>(body: Bytes) -> Result<R, FrameError>
 /// # Errors
 /// `Malformed`.
 pub fn decode_response<T: Message>(mut frame: Bytes) -> Result<(i32, Response<T>), FrameError> {
-    let correlation_id = frame.try_get_i32().map_err(|_| FrameError::Malformed { field: "correlation_id" })?;
+    let correlation_id =
+        frame.try_get_i32().map_err(|_| FrameError::Malformed { field: "correlation_id" })?;
     Ok((correlation_id, decode(frame, RESPONSE_ELEMENTS_MAX)?))
 }
 

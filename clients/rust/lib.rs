@@ -1,5 +1,6 @@
 //! What a Rust application links to talk to Tidegate, or to any broker that speaks the Kafka protocol.
 //!
+//! - [`Tidegate`]: the front door, whether the store is in this process, a broker's, or on TiKV;
 //! - [`Producer`]: batches, compresses and sends records, idempotently, and says where each one went;
 //! - [`Consumer`]: reads topics, alone or as a member of a group;
 //! - [`Admin`]: topics, configurations, groups, offsets;
@@ -15,6 +16,7 @@ mod admin;
 mod client;
 mod consumer;
 mod error;
+mod hint;
 mod net;
 mod offsets;
 mod options;
@@ -22,6 +24,7 @@ mod producer;
 mod remote;
 #[cfg(test)]
 mod testing;
+mod tidegate;
 mod topic_partition;
 mod worker;
 
@@ -35,11 +38,15 @@ pub use consumer::{
     Start,
 };
 pub use error::Error;
+pub use hint::HintFigures;
 pub use net::{Connection, Reply, Versions};
 pub use offsets::{Committed, OffsetSpec};
 pub use options::ClientOptions;
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};
 pub use remote::{RemoteOptions, RemoteStore, RemoteTxn};
+#[cfg(feature = "embedded")]
+pub use tidegate::OpenOptions;
+pub use tidegate::{AppStore, AppTxn, OpenError, Tidegate};
 pub use tidegate_model as model;
 pub use tidegate_model::{
     Db, DbSettings, Model, ModelId, NewEvent, Query, Snapshot, Tx, Write, WriteOptions,

@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate_protocol::extension::delete_range::DeleteRange;
-use tidegate_protocol::extension::hint::Hint;
 use tidegate_protocol::extension::outcome::Outcome as AskOutcome;
 use tidegate_protocol::extension::session::{Begin, Begun};
 use tidegate_protocol::extension::{Done, ExtensionRequest, Failure};
@@ -114,15 +113,6 @@ impl RemoteStore {
     #[must_use]
     pub fn limits(&self) -> TransactionLimits {
         self.shared.limits
-    }
-
-    /// Tells the broker's relays of partitions that have something new, where that was written past the broker.
-    ///
-    /// # Errors
-    /// As a call.
-    pub(crate) async fn hint(&self, hint: &Hint) -> Result<(), Error> {
-        let answer = self.shared.call(hint).await?;
-        answer.map(|Done| ()).map_err(|failure| Error::Invalid(describe(failure)))
     }
 }
 
@@ -252,7 +242,9 @@ impl Store for RemoteStore {
             Ok(Ok(Done)) => Ok(()),
             Ok(Err(failure)) => Err(commit_error(failure)),
             Err(error) => Err(CommitError::Unavailable {
-                reason: format!("{error}; part of the range may be gone, and to remove it again does no harm"),
+                reason: format!(
+                    "{error}; part of the range may be gone, and to remove it again does no harm"
+                ),
             }),
         }
     }
@@ -306,7 +298,7 @@ fn commit_error(failure: Failure) -> CommitError {
     }
 }
 
-fn describe(failure: Failure) -> String {
+pub(crate) fn describe(failure: Failure) -> String {
     match failure {
         Failure::Conflict => "another transaction came first".to_owned(),
         Failure::Unknown { .. } => "the broker does not know what became of it".to_owned(),
@@ -315,9 +307,13 @@ fn describe(failure: Failure) -> String {
         Failure::TooLarge { what, actual, limit } => {
             format!("{} of {actual} is over the limit of {limit}", what.name())
         }
-        Failure::DiskFull { reserve_bytes } => format!("the disk is down to its reserve of {reserve_bytes} bytes"),
+        Failure::DiskFull { reserve_bytes } => {
+            format!("the disk is down to its reserve of {reserve_bytes} bytes")
+        }
         Failure::Damaged { place } => format!("damaged data at {place}"),
-        Failure::Refused { kind, reason } => format!("the broker does not admit a key of kind {kind}: {reason}"),
+        Failure::Refused { kind, reason } => {
+            format!("the broker does not admit a key of kind {kind}: {reason}")
+        }
         Failure::TooManySessions { setting, limit } => {
             format!("the broker holds no more snapshots (setting `{setting}` is {limit})")
         }
@@ -325,7 +321,9 @@ fn describe(failure: Failure) -> String {
             format!("the broker does not serve its store on this listener: set `{setting}` to `always`")
         }
         Failure::UnsupportedVersion { min, max } => {
-            format!("the broker speaks versions {min} to {max} of the extension: upgrade the older of the two")
+            format!(
+                "the broker speaks versions {min} to {max} of the extension: upgrade the older of the two"
+            )
         }
     }
 }

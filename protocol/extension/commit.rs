@@ -62,11 +62,7 @@ impl Message for Attempt {
     }
 
     fn read(reader: &mut Reader) -> Result<Self, FrameError> {
-        Ok(Self {
-            client: reader.u128("client")?,
-            lane: reader.u32("lane")?,
-            number: reader.u64("number")?,
-        })
+        Ok(Self { client: reader.u128("client")?, lane: reader.u32("lane")?, number: reader.u64("number")? })
     }
 }
 

@@ -44,8 +44,12 @@ fn by() -> impl Strategy<Value = By> {
 }
 
 fn range() -> impl Strategy<Value = Range> {
-    (octets(), octets(), any::<bool>(), any::<u32>())
-        .prop_map(|(start, end, backward, count)| Range { start, end, backward, count })
+    (octets(), octets(), any::<bool>(), any::<u32>()).prop_map(|(start, end, backward, count)| Range {
+        start,
+        end,
+        backward,
+        count,
+    })
 }
 
 fn commit() -> impl Strategy<Value = Commit> {
@@ -86,8 +90,11 @@ fn response<T: Debug + Clone + 'static>(
     answer: impl Strategy<Value = T> + 'static,
 ) -> impl Strategy<Value = Response<T>> {
     let time = any::<(i64, i64, u64)>();
-    let time =
-        time.prop_map(|(now_ms, oldest_open_ms, steps_back)| StoreTime { now_ms, oldest_open_ms, steps_back });
+    let time = time.prop_map(|(now_ms, oldest_open_ms, steps_back)| StoreTime {
+        now_ms,
+        oldest_open_ms,
+        steps_back,
+    });
     let outcome = prop_oneof![answer.prop_map(Ok), failure().prop_map(Err)];
     (time, outcome).prop_map(|(time, outcome)| Response { time, outcome })
 }
@@ -222,8 +229,7 @@ fn vectors() -> Vec<String> {
         lines: &mut Vec<String>,
         outcome: Result<R::Answer, Failure>,
     ) {
-        let time =
-            StoreTime { now_ms: 1_772_000_000_123, oldest_open_ms: 1_772_000_000_100, steps_back: 0 };
+        let time = StoreTime { now_ms: 1_772_000_000_123, oldest_open_ms: 1_772_000_000_100, steps_back: 0 };
         let response = Response { time, outcome };
         let frame = encode_response(CORRELATION_ID, &response).expect("short");
         let back = decode_response::<R::Answer>(frame.slice(LENGTH_LEN..)).expect("it comes back");

@@ -24,7 +24,8 @@ pub fn place_of(kind: Kind) -> Place {
     match kind {
         Kind::FormatVersion | Kind::Cluster => Place::Header,
         Kind::Broker | Kind::GcHold | Kind::Restoring => Place::Nowhere,
-        Kind::Topic
+        Kind::Attempt
+        | Kind::Topic
         | Kind::EventType
         | Kind::ProducerIdBlock
         | Kind::DroppedTopic

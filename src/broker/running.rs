@@ -97,8 +97,7 @@ impl RunningBroker {
         let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
-        let partitions =
-            PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone());
+        let partitions = PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone());
         let is_extended = settings.extension_enable.is_on_at(listen.ip());
         let broker = Arc::new(Broker {
             wakeup: Arc::new(FollowingWakeup::new(catalogue.clone(), partitions.clone())),

@@ -18,6 +18,10 @@ use tidegate_tests::wire::{self, Body, Connection, Reader, api};
 const TOPIC: &str = "wire";
 const TIMESTAMP_MS: i64 = 1_700_000_000_000;
 
+/// The keys of the extension's requests, and that of Begin.
+const EXTENSION_KEYS: std::ops::Range<i16> = 21_575..21_585;
+const EXTENSION_BEGIN: i16 = 21_576;
+
 /// How many cases each property is tried with.
 const CASES: u32 = 512;
 
@@ -120,8 +124,17 @@ fn valid_frames() -> Vec<Vec<u8>> {
     let batch = wire::batch(b"mutated", TIMESTAMP_MS);
     frames.push(wire::request(api::PRODUCE, 3, 1, &wire::produce_body(TOPIC, 0, -1, &batch)));
     frames.push(wire::request(api::FETCH, 4, 1, &wire::fetch_body(TOPIC, 0, 0, 100)));
+    frames.extend(extension_requests());
     frames.extend(refusals(TOPIC).iter().map(|case| wire::request(case.key, case.version, 1, &case.body)));
     frames
+}
+
+/// An example of each request of the extension, without its length.
+fn extension_requests() -> Vec<Vec<u8>> {
+    let vectors = include_str!("../../protocol/vectors.txt").lines();
+    let requests = vectors.filter_map(|line| line.split_once(" request ").map(|(_, frame)| frame));
+    let digits = |frame: &str, at: usize| u8::from_str_radix(&frame[at..at + 2], 16).expect("digits");
+    requests.map(|frame| (8..frame.len()).step_by(2).map(|at| digits(frame, at)).collect()).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -180,6 +193,46 @@ fn mutated_requests_of_every_api_harm_nobody() {
         send_and_leave(served, &frame);
         served.still_serves();
     });
+}
+
+/// With the sessions that they name: what is mutated reaches the store.
+#[test]
+fn mutated_requests_of_the_extension_harm_nobody_within_a_session() {
+    let requests = extension_requests();
+    let begin =
+        requests.iter().find(|frame| frame[..2] == EXTENSION_BEGIN.to_be_bytes()).expect("a vector").clone();
+    let mutated = (proptest::sample::select(requests), vec(mutation(), 0..3));
+    check(Served::start(), &vec(mutated, 1..6), |served, requests| {
+        let mut connection = served.open();
+        for _ in 0..3 {
+            connection.send(&begin).expect("it is read");
+            assert!(connection.receive().is_some(), "a session is opened");
+        }
+        for (mut frame, mutations) in requests {
+            mutations.iter().for_each(|mutation| mutate(&mut frame, mutation));
+            // The broker may close the connection at any byte.
+            let _ = connection.send(&frame);
+        }
+        let _ = connection.stream().shutdown(Shutdown::Write);
+        served.still_serves();
+    });
+}
+
+#[test]
+fn random_bodies_under_every_request_of_the_extension_harm_nobody() {
+    let strategy = (EXTENSION_KEYS, vec(any::<u8>(), 0..300));
+    check(Served::start(), &strategy, |served, (key, body)| {
+        send_and_leave(served, &wire::request(key, 0, 1, &body));
+        served.still_serves();
+    });
+}
+
+/// Stock clients are told of nothing but Kafka's requests.
+#[test]
+fn the_extension_is_not_listed() {
+    let served = Served::start();
+    assert!(served.versions.iter().all(|(key, _, _)| !EXTENSION_KEYS.contains(key)), "{:?}", served.versions);
+    served.ends_well();
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use tidegate_format::{
-    DroppedTopicKey, EventTypeKey, EventTypeValue, EventValue, FormatError, KEY_MAX_BYTES, Kind, OrderVersion,
-    PartitionId, ScheduleKey, TimerKey, TopicId, TopicKey, TopicValue, check_event_type, check_topic_name,
+    DroppedTopicKey, EventTypeKey, EventTypeValue, EventValue, FormatError, KEY_MAX_BYTES, Kind,
+    OrderVersion, PartitionId, ScheduleKey, TimerKey, TopicId, TopicKey, TopicValue, check_event_type,
+    check_topic_name,
 };
 use tidegate_outbox::batch_bytes_alone;
 use tidegate_protocol::extension::Failure;
@@ -174,17 +175,27 @@ impl<'b> Admission<'b> {
                 self.check_entry(kind, key.id, &value)
             }
             Row::Offset(key, value) => {
-                if value.offset.0 < 0 || value.metadata.len() > self.broker.settings.offset_metadata_max_bytes {
+                if value.offset.0 < 0 || value.metadata.len() > self.broker.settings.offset_metadata_max_bytes
+                {
                     return Err(refused(kind, "the offset is negative, or its metadata too long"));
                 }
-                let topic = self.broker.catalogue.find_by_id(key.id.topic).await;
-                let topic = topic.map_err(|error| Failure::Unavailable { reason: error.to_string() })?;
-                match topic {
-                    Some(topic) if topic.partition(key.id.partition.0).is_some() => Ok(()),
-                    _ => Err(refused(kind, "there is no such partition")),
+                if !self.is_partition(key.id) {
+                    // An application may have created its topic a moment ago.
+                    let refreshed = self.broker.catalogue.refresh().await;
+                    refreshed.map_err(|error| Failure::Unavailable { reason: error.to_string() })?;
+                }
+                if self.is_partition(key.id) {
+                    Ok(())
+                } else {
+                    Err(refused(kind, "there is no such partition"))
                 }
             }
         }
+    }
+
+    fn is_partition(&self, id: PartitionId) -> bool {
+        let topics = self.broker.catalogue.topics();
+        topics.by_id(id.topic).is_some_and(|topic| topic.partition(id.partition.0).is_some())
     }
 
     fn check_versioned(&mut self, put: &VersionedPut) -> Result<(), Failure> {
@@ -210,11 +221,12 @@ impl<'b> Admission<'b> {
         if id.partition.0 < 0 || id.partition.0 >= self.broker.settings.topic_partitions_max {
             return Err(refused(kind, "there is no such partition"));
         }
-        let limit = topic
-            .map_or(self.broker.settings.message_max_bytes, |topic| topic.config.max_message_bytes);
+        let limit =
+            topic.map_or(self.broker.settings.message_max_bytes, |topic| topic.config.max_message_bytes);
         let actual = batch_bytes_alone(value);
         if actual > limit {
-            let reason = format!("a batch of {actual} bytes is over the limit of {limit} (max.message.bytes)");
+            let reason =
+                format!("a batch of {actual} bytes is over the limit of {limit} (max.message.bytes)");
             return Err(refused(kind, reason));
         }
         self.touched.insert(id);
@@ -261,7 +273,10 @@ fn check_event_type_row(key: &[u8], value: bytes::Bytes) -> Result<(), Failure> 
 
 fn check_sizes(kind: Kind, key_bytes: usize, value_bytes: usize) -> Result<(), Failure> {
     if key_bytes > KEY_MAX_BYTES {
-        return Err(refused(kind, format!("a key of {key_bytes} bytes is over the limit of {KEY_MAX_BYTES}")));
+        return Err(refused(
+            kind,
+            format!("a key of {key_bytes} bytes is over the limit of {KEY_MAX_BYTES}"),
+        ));
     }
     if value_bytes == 0 { Err(refused(kind, "a value is empty")) } else { Ok(()) }
 }

@@ -15,7 +15,9 @@ use tidegate_format::{AttemptKey, AttemptValue, FormatError, Kind};
 use tidegate_protocol::extension::Failure;
 use tidegate_protocol::extension::commit::Attempt;
 use tidegate_protocol::extension::outcome::{Outcome as AskedOutcome, Settled};
-use tidegate_store::{CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{
+    CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, ScanLimit, Store, Txn,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;

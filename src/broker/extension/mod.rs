@@ -21,7 +21,6 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use tidegate_format::{PartitionId, PartitionIndex, TopicId};
 use tidegate_outbox::Wakeup;
@@ -32,7 +31,7 @@ use tidegate_protocol::extension::{
     self, Done, ExtensionApi, ExtensionRequest, Failure, Limited, Response, StoreTime,
 };
 use tidegate_protocol::frame::{FrameError, RequestHead};
-use tidegate_store::{CommitError, KeyRange, ReadError, Store, TransactionLimits};
+use tidegate_store::{AnyStore, CommitError, KeyRange, ReadError, Store, TransactionLimits, tikv};
 use uuid::Uuid;
 
 pub(crate) use attempts::expire_attempts;
@@ -41,6 +40,7 @@ pub(crate) use sessions::{ConnectionSessions, SessionPlaces};
 use crate::Broker;
 use crate::dispatch::{Begun, RequestError, Session};
 use crate::metrics::record_extension;
+use crate::net::AnswerFrame;
 
 /// The setting that switches it on.
 const ENABLE: &str = "extension.enable";
@@ -144,7 +144,10 @@ impl Answering {
         })))
     }
 
-    fn encode<T: extension::Message>(&self, outcome: Result<T, Failure>) -> Result<Bytes, RequestError> {
+    fn encode<T: extension::Message>(
+        &self,
+        outcome: Result<T, Failure>,
+    ) -> Result<AnswerFrame, RequestError> {
         record_extension(self.api, self.begun.elapsed(), outcome.as_ref().err());
         let store = &self.broker.store;
         let time = StoreTime {
@@ -152,7 +155,7 @@ impl Answering {
             oldest_open_ms: store.oldest_open_ms(),
             steps_back: store.clock_steps_back(),
         };
-        Ok(extension::encode_response(self.correlation_id, &Response { time, outcome })?)
+        Ok(extension::encode_response(self.correlation_id, &Response { time, outcome })?.into())
     }
 }
 
@@ -167,12 +170,16 @@ fn greet(broker: &Broker, hello: Hello) -> Result<Welcome, Failure> {
     }
     let settings = &broker.settings;
     let per_connection = settings.extension_session_connection_max;
+    let (value_max_bytes, store_max_bytes) = match &broker.store {
+        AnyStore::Tikv(_) => (tikv::VALUE_MAX_BYTES, tikv::TRANSACTION_MAX_BYTES),
+        _ => (TransactionLimits::default().max_value_bytes, usize::MAX),
+    };
     Ok(Welcome {
         version,
         cluster_id: broker.cluster_id.clone(),
         transaction_max_ms: settings.transaction_max_ms,
-        transaction_max_bytes: settings.transaction_max_bytes as u64,
-        value_max_bytes: TransactionLimits::default().max_value_bytes as u64,
+        transaction_max_bytes: settings.transaction_max_bytes.min(store_max_bytes) as u64,
+        value_max_bytes: value_max_bytes as u64,
         sessions_max: u32::try_from(per_connection).unwrap_or(u32::MAX),
     })
 }

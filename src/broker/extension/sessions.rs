@@ -53,9 +53,7 @@ pub(crate) struct OpenSession {
 
 impl OpenSession {
     /// Its transaction, for one read; an error if it was committed.
-    pub(crate) async fn txn(
-        &self,
-    ) -> Result<impl std::ops::DerefMut<Target = AnyTxn> + '_, Failure> {
+    pub(crate) async fn txn(&self) -> Result<impl std::ops::DerefMut<Target = AnyTxn> + '_, Failure> {
         let txn = self.txn.lock().await;
         tokio::sync::MutexGuard::try_map(txn, Option::as_mut).map_err(|_| ended(0))
     }
@@ -87,7 +85,7 @@ struct Inner {
     open: Mutex<BTreeMap<u64, Arc<OpenSession>>>,
     last_number: AtomicU64,
     /// A session was opened where there was none.
-    opened: Notify,
+    opened: Arc<Notify>,
     upkeep: OnceLock<AbortHandle>,
 }
 
@@ -116,8 +114,9 @@ impl ConnectionSessions {
         let too_many = |setting: &str, limit: usize| {
             Err(Failure::TooManySessions { setting: setting.to_owned(), limit: limit as u64 })
         };
-        if self.inner.open().len() >= settings.extension_session_connection_max {
-            return too_many("extension.session.connection.max", settings.extension_session_connection_max);
+        let per_connection = settings.extension_session_connection_max;
+        if self.inner.open().len() >= per_connection {
+            return too_many("extension.session.connection.max", per_connection);
         }
         let Ok(place) = broker.extension_sessions.places.clone().try_acquire_owned() else {
             return too_many("extension.session.max", settings.extension_session_max);
@@ -138,6 +137,10 @@ impl ConnectionSessions {
         let number = self.inner.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let first = {
             let mut open = self.inner.open();
+            if open.len() >= per_connection {
+                // Others were opened meanwhile.
+                return too_many("extension.session.connection.max", per_connection);
+            }
             open.insert(number, Arc::new(session));
             open.len() == 1
         };
@@ -214,12 +217,12 @@ async fn end_in_time(sessions: Weak<Inner>, limits: Limits) {
         };
         counter!(names::EXTENSION_SESSIONS_EXPIRED).increment(over.len() as u64);
         drop(over);
+        let opened = inner.opened.clone();
+        // Nothing of the connection is held while nothing is to be done.
+        drop(inner);
         match next {
-            Some(at) => {
-                drop(inner);
-                sleep_until(at).await;
-            }
-            None => inner.opened.notified().await,
+            Some(at) => sleep_until(at).await,
+            None => opened.notified().await,
         }
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidegate::{AutoOffsetReset, Consumer, ConsumerOptions, Start, TopicPartition};
+use tidegate::{AutoOffsetReset, Consumer, ConsumerOptions, Start, Tidegate, TopicPartition};
 use tidegate_broker::BrokerStore;
 use tidegate_broker::settings::StoreAddress;
 use tidegate_model::{Db, Field, Index, Model, ModelId, NewEvent, Write};
+use tidegate_store::Store;
 use tokio::sync::Mutex;
 
 use super::Figure;
@@ -19,6 +20,8 @@ const MEASURED: Duration = Duration::from_secs(5);
 /// Transactions whose way to a consumer is measured, and how far apart they are.
 const DELIVERIES: usize = 3_000;
 const DELIVERY_EVERY: Duration = Duration::from_millis(2);
+/// Rows that are read: fewer than are written first.
+const READ_ROWS: u64 = 100;
 const TOPIC: &str = "orders";
 
 #[derive(Serialize, Deserialize)]
@@ -60,41 +63,82 @@ impl Model for Order {
     }
 }
 
-async fn insert(db: &Db<BrokerStore>, id: u64) -> anyhow::Result<()> {
+async fn insert(db: &Db<impl Store>, id: u64) -> anyhow::Result<()> {
     let order = &Order::new(id);
     Ok(db.transaction(|tx| async move { tx.insert(order).await }).await?)
 }
 
-/// Transactions a second with so many in flight, the relay moving their events meanwhile.
+/// Transactions a second in process, with so many in flight, the relay moving their events meanwhile.
 pub(super) async fn throughput(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
     let mut rows = Vec::new();
     for in_flight in [1_u64, 16, 64] {
         let stage = Stage::open(store).await?;
         stage.create(TOPIC, 4, "immediate").await?;
-        let db = stage.db();
-        let began = Instant::now();
-        let tasks: Vec<_> = (0..in_flight)
-            .map(|task| {
-                let db = db.clone();
-                tokio::spawn(async move {
-                    let mut count = 0;
-                    while began.elapsed() < MEASURED {
-                        insert(&db, task + count * in_flight).await?;
-                        count += 1;
-                    }
-                    anyhow::Ok(usize::try_from(count)?)
-                })
-            })
-            .collect();
-        let mut count = 0;
-        for task in tasks {
-            count += task.await??;
-        }
-        let what = format!("model + 2 indexes + event, {in_flight} in flight");
-        rows.push(rate(what, count, began.elapsed(), "transactions/s"));
+        rows.push(inserts(&stage.db(), in_flight, "").await?);
         stage.close().await;
     }
     Ok(rows)
+}
+
+/// The same through the broker's port; and reads by id, there and in process.
+pub(super) async fn through_the_port(store: &StoreAddress) -> anyhow::Result<Vec<Figure>> {
+    let mut rows = Vec::new();
+    for in_flight in [1_u64, 16, 64] {
+        let stage = Stage::open(store).await?;
+        stage.create(TOPIC, 4, "immediate").await?;
+        let tidegate = Tidegate::connect(&stage.address).await?;
+        rows.push(inserts(tidegate.db(), in_flight, " through the port").await?);
+        rows.push(reads(tidegate.db(), in_flight, " through the port").await?);
+        rows.push(reads(&stage.db(), in_flight, "").await?);
+        tidegate.shutdown().await;
+        stage.close().await;
+    }
+    Ok(rows)
+}
+
+async fn inserts(db: &Db<impl Store>, in_flight: u64, way: &str) -> anyhow::Result<Figure> {
+    let (count, elapsed) = side_by_side(db, in_flight, |db, id| async move { insert(&db, id).await }).await?;
+    let what = format!("model + 2 indexes + event{way}, {in_flight} in flight");
+    Ok(rate(what, count, elapsed, "transactions/s"))
+}
+
+/// Reads of one of the first rows, each on a snapshot of its own.
+async fn reads(db: &Db<impl Store>, in_flight: u64, way: &str) -> anyhow::Result<Figure> {
+    let read = |db: Db<_>, id: u64| async move {
+        let found: Option<Order> = db.snapshot().await?.find((id % READ_ROWS).to_string().as_str()).await?;
+        anyhow::ensure!(found.is_some(), "a row is missing");
+        Ok(())
+    };
+    let (count, elapsed) = side_by_side(db, in_flight, read).await?;
+    Ok(rate(format!("read by id{way}, {in_flight} in flight"), count, elapsed, "reads/s"))
+}
+
+/// Does something again and again for a while, with so many at a time: how often, and in what time.
+async fn side_by_side<S, F, Fut>(db: &Db<S>, in_flight: u64, work: F) -> anyhow::Result<(usize, Duration)>
+where
+    S: Store,
+    F: Fn(Db<S>, u64) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = anyhow::Result<()>> + Send,
+{
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..in_flight)
+        .map(|task| {
+            let (db, work) = (db.clone(), work.clone());
+            tokio::spawn(async move {
+                let mut count = 0;
+                while began.elapsed() < MEASURED {
+                    work(db.clone(), task + count * in_flight).await?;
+                    count += 1;
+                }
+                anyhow::Ok(usize::try_from(count)?)
+            })
+        })
+        .collect();
+    let mut count = 0;
+    for task in tasks {
+        count += task.await??;
+    }
+    Ok((count, began.elapsed()))
 }
 
 /// From the commit's acknowledgement to the record at a consumer, with 500 transactions a second.

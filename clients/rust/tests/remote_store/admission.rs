@@ -7,8 +7,8 @@ use tidegate::RemoteStore;
 use tidegate_broker::settings::Settings;
 use tidegate_format::{
     DoneKey, EventTypeKey, EventTypeValue, EventValue, IndexKey, Kind, MARKER, ModelId, ModelKey, ModelValue,
-    Offset, OffsetKey, OffsetValue, OrderVersion, OutboxKey, PartitionId, PartitionIndex, ScheduleKey, TimerKey,
-    TopicId, TopicKey, TopicValue, UserKey,
+    Offset, OffsetKey, OffsetValue, OrderVersion, OutboxKey, PartitionId, PartitionIndex, ScheduleKey,
+    TimerKey, TopicId, TopicKey, TopicValue, UserKey,
 };
 use tidegate_store::{
     CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, Txn, Version,
@@ -64,7 +64,10 @@ fn key_of(kind: Kind) -> Bytes {
     key.into()
 }
 
-async fn commit(store: &RemoteStore, write: impl FnOnce(&mut <RemoteStore as Store>::Txn)) -> Result<Version, CommitError> {
+async fn commit(
+    store: &RemoteStore,
+    write: impl FnOnce(&mut <RemoteStore as Store>::Txn),
+) -> Result<Version, CommitError> {
     let mut txn = store.begin().await.expect("it begins");
     write(&mut txn);
     txn.commit().await.map(|committed| committed.version)
@@ -104,7 +107,9 @@ async fn what_is_not_an_applications_is_neither_read_nor_written_and_is_named() 
             refusal(commit(&store, |txn| txn.delete(key.clone())).await, kind);
             refusal(commit(&store, |txn| txn.guard(key.clone())).await, kind);
             let removed = store.delete_range(range).await;
-            assert!(matches!(&removed, Err(CommitError::Unavailable { reason }) if reason.contains(kind.name())));
+            assert!(
+                matches!(&removed, Err(CommitError::Unavailable { reason }) if reason.contains(kind.name()))
+            );
         }
     }
     let nothing = commit(&store, |txn| txn.put(Bytes::from_static(&[0x77, 1]), MARKER)).await;
@@ -153,7 +158,11 @@ fn topic_key(name: &str) -> Bytes {
     TopicKey { name: name.to_owned() }.encode()
 }
 
-async fn put_topic(store: &RemoteStore, name: &str, alter: impl FnOnce(&mut TopicValue)) -> Result<Version, CommitError> {
+async fn put_topic(
+    store: &RemoteStore,
+    name: &str,
+    alter: impl FnOnce(&mut TopicValue),
+) -> Result<Version, CommitError> {
     commit(store, |txn| {
         let mut value = topic(txn.start_version(), TOPIC);
         alter(&mut value);
@@ -179,7 +188,10 @@ async fn a_topic_comes_into_being_once_and_is_changed_by_kafkas_requests_alone()
     let reason = refused(put_topic(&store, "other", |_| {}).await).await;
     assert!(reason.contains("another topic's"), "{reason}");
     let event_type = |topic: &str| {
-        (EventTypeKey { name: "flight.departed".into() }.encode(), EventTypeValue { topic: topic.into() }.encode())
+        (
+            EventTypeKey { name: "flight.departed".into() }.encode(),
+            EventTypeValue { topic: topic.into() }.encode(),
+        )
     };
     let (key, value) = event_type("no/name");
     refusal(commit(&store, |txn| txn.put(key, value)).await, Kind::EventType);
@@ -201,7 +213,9 @@ async fn entries_that_would_hold_a_relay_up_are_refused() {
     .await
     .expect("a new topic");
     let outbox = |value: EventValue, id| {
-        commit(&store, move |txn| txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(0), value.encode()))
+        commit(&store, move |txn| {
+            txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(0), value.encode())
+        })
     };
     // The broker learns of the topic with its first entry.
     outbox(event(10), PARTITION).await.expect("an event");

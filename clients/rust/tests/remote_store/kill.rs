@@ -85,7 +85,12 @@ fn number(text: &Bytes) -> usize {
 }
 
 /// Writes until it hears nothing any more, and tells the fate of each transaction.
-async fn write_until_killed(store: RemoteStore, round: usize, writer: usize, fates: mpsc::UnboundedSender<(String, Fate)>) {
+async fn write_until_killed(
+    store: RemoteStore,
+    round: usize,
+    writer: usize,
+    fates: mpsc::UnboundedSender<(String, Fate)>,
+) {
     for turn in 0.. {
         let name = format!("{round} {writer} {turn}");
         match write(&store, writer, &name).await {
@@ -102,7 +107,12 @@ async fn write_until_killed(store: RemoteStore, round: usize, writer: usize, fat
     }
 }
 
-async fn round(directory: &Path, listen: SocketAddr, round: usize, fates: &mut BTreeMap<String, Fate>) -> SocketAddr {
+async fn round(
+    directory: &Path,
+    listen: SocketAddr,
+    round: usize,
+    fates: &mut BTreeMap<String, Fate>,
+) -> SocketAddr {
     let (mut child, address) = start(directory, listen);
     let store = connect(address).await;
     let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -173,6 +183,7 @@ async fn untold(txn: &mut impl Txn, fates: &BTreeMap<String, Fate>) -> usize {
     let (start, end) = UserKey::range(b"0", Some(b":"));
     let range = tidegate_store::KeyRange::new(start, end);
     let keys = txn.scan_keys(&range, usize::MAX, tidegate_store::Direction::Forward).await.expect("a scan");
-    let name = |key: &Bytes| String::from_utf8(UserKey::decode(key).expect("a key").key.to_vec()).expect("text");
+    let name =
+        |key: &Bytes| String::from_utf8(UserKey::decode(key).expect("a key").key.to_vec()).expect("text");
     keys.iter().filter(|key| !fates.contains_key(&name(key))).count()
 }

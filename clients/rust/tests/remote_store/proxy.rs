@@ -17,6 +17,7 @@ pub(crate) const COMMIT: i16 = 21_581;
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     faults: Arc<Faults>,
+    cut: CancellationToken,
     task: AbortHandle,
 }
 
@@ -39,14 +40,21 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let faults = Arc::<Faults>::default();
-        let of_task = faults.clone();
+        let (of_task, cut) = (faults.clone(), CancellationToken::new());
+        let cut_all = cut.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(broker) = TcpStream::connect(broker).await else { continue };
-                tokio::spawn(pass(client, broker, of_task.clone()));
+                let passing = pass(client, broker, of_task.clone());
+                tokio::spawn(cut_all.clone().run_until_cancelled_owned(passing));
             }
         });
-        Self { address, faults, task: task.abort_handle() }
+        Self { address, faults, cut, task: task.abort_handle() }
+    }
+
+    /// Cuts all connections off, those that come as well.
+    pub(crate) fn cut_off(&self) {
+        self.cut.cancel();
     }
 
     pub(crate) fn lose_next_answer(&self) {
@@ -62,9 +70,10 @@ async fn pass(client: TcpStream, broker: TcpStream, faults: Arc<Faults>) {
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
     let cut = CancellationToken::new();
-    let answers = tokio::spawn(answers(from_broker, to_client, cut.clone()));
-    let _ended = requests(from_client, to_broker, &faults, &cut).await;
-    answers.abort();
+    tokio::select! {
+        _ended = requests(from_client, to_broker, &faults, &cut) => {}
+        () = answers(from_broker, to_client, &cut) => {}
+    }
 }
 
 /// Frame by frame, so that a commit is known as one.
@@ -96,12 +105,12 @@ async fn requests(
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cut: CancellationToken) {
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cut: &CancellationToken) {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let read = tokio::select! {
             biased;
-            () = cut.cancelled() => return,
+            () = cut.cancelled() => return std::future::pending().await,
             read = from.read(&mut buffer) => read,
         };
         match read {

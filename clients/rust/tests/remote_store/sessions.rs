@@ -1,7 +1,6 @@
 //! Snapshots that the broker holds are bounded in number and age, and end with their connection.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate::{Error, RemoteOptions, RemoteStore};
@@ -10,6 +9,7 @@ use tidegate_format::UserKey;
 use tidegate_store::{CommitError, ReadError, Store, SystemClock, Txn};
 
 use crate::fixture::{Broker, connect, directory, in_time, options, settings};
+use crate::proxy::Proxy;
 
 fn key() -> Bytes {
     UserKey { key: "k".into() }.encode()
@@ -28,26 +28,22 @@ async fn a_snapshot_that_nobody_reads_from_ends_and_so_does_one_that_is_too_old(
     for is_idle in [true, false] {
         let dir = directory();
         let mut settings = settings();
-        settings.extension_session_max_ms = if is_idle { 600_000 } else { 1_000 };
-        settings.extension_session_idle_ms = if is_idle { 1_000 } else { 600_000 };
+        settings.extension_session_max = 1;
+        settings.extension_session_max_ms = if is_idle { 600_000 } else { 100 };
+        settings.extension_session_idle_ms = if is_idle { 50 } else { 600_000 };
         let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
-        let store = connect(broker.address()).await;
-        let mut read_from = store.begin().await.expect("it begins");
-        let ended = async {
-            loop {
-                // Of a snapshot that is read from all the time, only the age counts.
-                match read_from.get(&key()).await {
-                    Ok(_) if is_idle => tokio::time::sleep(Duration::from_millis(1_500)).await,
-                    Ok(_) => tokio::task::yield_now().await,
-                    Err(error) => return error,
-                }
-            }
-        };
-        let error = in_time("the end of the snapshot", ended).await;
-        assert!(matches!(error, ReadError::Expired { .. }), "{error}");
-        let mut writes = read_from;
-        writes.put(key(), "1".into());
-        assert!(matches!(writes.commit().await, Err(CommitError::Expired { .. })));
+        let (store, other) = (connect(broker.address()).await, connect(broker.address()).await);
+        let mut first = store.begin().await.expect("there is room");
+        // There is room for another one when the first has ended, and not before.
+        let waiting = tokio::spawn(async move { other.begin().await.map(drop) });
+        // Of a snapshot that is read from all the time, only the age counts.
+        while !is_idle && first.get(&key()).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        in_time("the end of the snapshot", waiting).await.expect("no panic").expect("it begins");
+        assert!(matches!(first.get(&key()).await, Err(ReadError::Expired { .. })));
+        first.put(key(), "1".into());
+        assert!(matches!(first.commit().await, Err(CommitError::Expired { .. })));
         assert_eq!(store.begin().await.expect("another one").get(&key()).await, Ok(None));
         broker.stop().await;
     }
@@ -99,30 +95,27 @@ async fn a_lost_connection_ends_its_snapshots() {
     let mut settings = settings();
     settings.extension_session_max = 3;
     let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
-    let lost = RemoteStore::connect(impatient(broker.address())).await.expect("it listens");
+    let other = connect(broker.address()).await;
+    let proxy = Proxy::to(broker.address()).await;
+    let lost = RemoteStore::connect(impatient(proxy.address)).await.expect("it listens");
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(lost.begin().await.expect("there is room"));
     }
-    // The process ends without a word: forgotten, its transactions tell the broker nothing.
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::spawn(move || {
-        // Outside of any runtime a connection's tasks end with it.
-        let _entered = runtime.enter();
-        drop((open, lost));
-    })
-    .join()
-    .expect("no panic");
-    let other = connect(broker.address()).await;
+    proxy.cut_off();
     let room = async {
         let mut held = Vec::new();
-        while held.len() < 3 {
-            if let Ok(txn) = other.begin().await {
-                held.push(txn);
-            }
+        for _ in 0..3 {
+            held.push(other.begin().await.expect("it waits for room"));
         }
     };
     in_time("the places of the lost connection", room).await;
+    for mut txn in open {
+        assert!(matches!(txn.get(&key()).await, Err(ReadError::Unavailable { .. })));
+        txn.put(key(), "1".into());
+        // It was not sent, and it is known that it was not.
+        assert!(matches!(txn.commit().await, Err(CommitError::Unavailable { .. })));
+    }
     broker.stop().await;
 }
 

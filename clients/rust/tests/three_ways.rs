@@ -1,0 +1,255 @@
+//! One application, run three ways: in process, straight to TiKV, and through a broker. It ends with the same state.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate::model::Error;
+use tidegate::{
+    AppStore, AutoOffsetReset, Consumer, ConsumerOptions, Db, Model, ModelId, NewEvent, OpenOptions, Start,
+    Tidegate, TopicPartition,
+};
+use tidegate_broker::RunningBroker;
+use tidegate_broker::settings::Settings;
+use tidegate_store::{TikvOptions, TikvStore};
+use tidegate_tests::tikv_cluster::TikvCluster;
+
+/// After this time a test counts as hung. It has nothing to do with speed.
+const HANG_AFTER: Duration = Duration::from_secs(120);
+const CUSTOMERS: i64 = 5;
+const ORDERS: i64 = 20;
+/// Every fourth order is cancelled, and its reminder with it.
+const CANCELLED_EVERY: i64 = 4;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(table = "customers", referenced_by(Order))]
+struct Customer {
+    id: i64,
+    #[model(unique)]
+    email: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(
+    table = "orders",
+    events(insert = "order.placed", update = "order.changed", delete = "order.cancelled")
+)]
+#[model(index(name = "by_state_and_total", fields = [state, total]))]
+struct Order {
+    id: i64,
+    #[model(references = Customer, on_delete = cascade)]
+    customer: i64,
+    state: String,
+    total: i64,
+}
+
+/// What an application can see of what it has done.
+#[derive(Debug, PartialEq)]
+struct EndState {
+    orders: Vec<Order>,
+    by_total: Vec<Order>,
+    of_customer: Vec<Order>,
+    emails: Vec<Option<ModelId>>,
+    own: Vec<(String, String)>,
+    own_backwards: Vec<(String, String)>,
+    some_own: Vec<Option<String>>,
+    removed: u64,
+    duplicate: String,
+    /// The values of each key in the orders' topic, in their order.
+    events: BTreeMap<String, Vec<String>>,
+    /// The reminders that were not cancelled.
+    reminders: Vec<String>,
+}
+
+fn order(id: i64) -> Order {
+    Order { id, customer: id % CUSTOMERS, state: "placed".into(), total: (id * 7) % 13 }
+}
+
+fn is_cancelled(id: i64) -> bool {
+    id % CANCELLED_EVERY == 0
+}
+
+async fn write(db: &Db<AppStore>) -> Result<(), Error> {
+    for id in 0..CUSTOMERS {
+        let customer = &Customer { id, email: format!("{id}@example.org") };
+        db.transaction(|tx| async move { tx.insert(customer).await }).await?;
+    }
+    for id in 0..ORDERS {
+        let order = &order(id);
+        db.transaction(|tx| async move {
+            tx.insert(order).await?;
+            let now_ms = tx.now_ms().await?;
+            // Due soon, unless it is cancelled before that.
+            let due_ms = now_ms + if is_cancelled(id) { 3_600_000 } else { 50 };
+            let reminder = NewEvent::new("order.reminder").topic("reminders").key(id.to_string());
+            tx.schedule(format!("order-{id}"), due_ms, reminder).await?;
+            tx.user().put(format!("seen/{id:03}"), id.to_string()).await
+        })
+        .await?;
+    }
+    for id in 0..ORDERS {
+        db.transaction(|tx| async move {
+            if is_cancelled(id) {
+                assert!(tx.cancel_schedule("reminders", &format!("order-{id}")).await?);
+                assert!(tx.delete::<Order>(id).await?.is_some());
+                return Ok(());
+            }
+            let mut order: Order = tx.find(id).await?.expect("it was placed");
+            order.state = "paid".into();
+            tx.update(&order).await
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn text(entries: Vec<(bytes::Bytes, bytes::Bytes)>) -> Vec<(String, String)> {
+    let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).expect("text");
+    entries.into_iter().map(|(key, value)| (text(key), text(value))).collect()
+}
+
+async fn read_back(tidegate: &Tidegate) -> Result<EndState, Error> {
+    let db = tidegate.db();
+    let removed = db
+        .transaction(|tx| async move { tx.user().delete_range("seen/005", Some(b"seen/010")).await })
+        .await?;
+    let twice = &Customer { id: 99, email: "1@example.org".into() };
+    let duplicate = db.transaction(|tx| async move { tx.insert(twice).await }).await;
+    let duplicate = duplicate.expect_err("the address is taken").to_string();
+    let snapshot = db.snapshot().await?;
+    let mut orders: Vec<Order> = Vec::new();
+    for id in 0..ORDERS {
+        orders.extend(snapshot.find::<Order>(id).await?);
+    }
+    let paid = || snapshot.query::<Order>("by_state_and_total").value("paid");
+    let by_total = paid().reverse().limit(100).fetch().await?.rows;
+    let of_customer = snapshot.referencing::<Order, Customer>(2, "customer").limit(100).fetch().await?.rows;
+    let mut emails = Vec::new();
+    for id in [1, 3, 7] {
+        let found = snapshot.query::<Customer>("by_email").value(format!("{id}@example.org").as_str());
+        emails.push(found.first().await?.map(|customer| customer.id.into()));
+    }
+    let own = snapshot.user();
+    let some_own = own.batch_get(["seen/001", "seen/007", "seen/011"]).await?;
+    let as_text = |value: bytes::Bytes| String::from_utf8(value.to_vec()).expect("text");
+    Ok(EndState {
+        orders,
+        by_total,
+        of_customer,
+        emails,
+        own: text(own.scan("seen/", None, 100).await?),
+        own_backwards: text(own.scan_reverse("seen/", Some(b"seen/012"), 3).await?),
+        some_own: some_own.into_iter().map(|value| value.map(as_text)).collect(),
+        removed,
+        duplicate,
+        events: events(tidegate, "orders", usize::try_from(2 * ORDERS).expect("a few")).await,
+        reminders: reminders(tidegate).await,
+    })
+}
+
+/// So many records of a topic, by key.
+async fn events(tidegate: &Tidegate, topic: &str, count: usize) -> BTreeMap<String, Vec<String>> {
+    let options =
+        ConsumerOptions { auto_offset_reset: AutoOffsetReset::Earliest, ..ConsumerOptions::default() };
+    let mut consumer: Consumer = tidegate.consumer(options).await.expect("the broker is there");
+    consumer.assign([(TopicPartition::new(topic, 0), Start::Earliest)]).expect("it has no group");
+    let mut events = BTreeMap::<String, Vec<String>>::new();
+    for _ in 0..count {
+        let record = tokio::time::timeout(HANG_AFTER, consumer.recv()).await.expect("hung: a record");
+        let record = record.expect("a record");
+        let text = |bytes: Option<bytes::Bytes>| {
+            bytes.map_or_else(|| "none".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).expect("text"))
+        };
+        events.entry(text(record.key)).or_default().push(text(record.value));
+    }
+    events
+}
+
+async fn reminders(tidegate: &Tidegate) -> Vec<String> {
+    let kept = (0..ORDERS).filter(|id| !is_cancelled(*id)).count();
+    events(tidegate, "reminders", kept).await.into_keys().collect()
+}
+
+async fn run(tidegate: Tidegate) -> EndState {
+    write(tidegate.db()).await.expect("written");
+    let end = read_back(&tidegate).await.expect("read");
+    tidegate.shutdown().await;
+    end
+}
+
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+async fn in_process() -> EndState {
+    let directory = tempfile::tempdir().expect("a directory");
+    run(Tidegate::open(directory.path()).await.expect("a new store")).await
+}
+
+async fn through_a_broker() -> EndState {
+    let directory = tempfile::tempdir().expect("a directory");
+    let served = Tidegate::open_with(OpenOptions::new(directory.path()).listen(any_port()));
+    let served = served.await.expect("a new store");
+    let broker = served.client_options().expect("it has one").bootstrap.join(",");
+    let end = run(Tidegate::connect(&broker).await.expect("it listens")).await;
+    served.shutdown().await;
+    end
+}
+
+async fn straight_to_tikv() -> EndState {
+    let cluster = TikvCluster::start();
+    let namespace = cluster.fresh_namespace();
+    let options = TikvOptions::new(namespace.parse().expect("an address"));
+    let store = TikvStore::connect(options).await.expect("the cluster is there");
+    let settings = Settings { listen: any_port(), admin: any_port(), ..Settings::default() };
+    let broker = RunningBroker::start(settings, store.clone().into()).await.expect("a free port");
+    let address = broker.listen().to_string();
+    let tidegate = Tidegate::tikv(&namespace, &address).await.expect("the cluster is there");
+    write(tidegate.db()).await.expect("written");
+    let end = read_back(&tidegate).await.expect("read");
+    let figures = tidegate.hint_figures().expect("it has a broker to hint to");
+    assert!(figures.acknowledged > 0 && figures.unacknowledged == 0, "{figures:?}");
+    tidegate.shutdown().await;
+    broker.stop().await;
+    store.shutdown().await;
+    end
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_ends_with_the_same_state_in_process_and_through_a_broker() {
+    let own = in_process().await;
+    let kept = usize::try_from(ORDERS - ORDERS / CANCELLED_EVERY).expect("a few");
+    assert_eq!((own.orders.len(), own.by_total.len(), own.reminders.len()), (kept, kept, kept));
+    assert!(own.by_total.is_sorted_by_key(|order| -order.total) && !own.of_customer.is_empty());
+    assert_eq!((own.removed, own.own.len()), (5, 15));
+    assert_eq!(own.some_own, [Some("1".to_owned()), None, Some("11".to_owned())]);
+    assert!(own.duplicate.contains("unique"), "{}", own.duplicate);
+    assert_eq!(own.events.len(), usize::try_from(ORDERS).expect("a few"));
+    assert_eq!(through_a_broker().await, own);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_ends_with_the_same_state_in_process_and_on_tikv() {
+    let own = in_process().await;
+    assert_eq!(straight_to_tikv().await, own);
+}
+
+/// Events wait for a sweep then, and the application can see it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hints_that_nobody_acknowledges_are_counted_and_hold_nobody_up() {
+    let cluster = TikvCluster::start();
+    // Nobody listens there.
+    let nobody = std::net::TcpListener::bind(any_port()).and_then(|held| held.local_addr());
+    let nobody = nobody.expect("a free port").to_string();
+    let tidegate = Tidegate::tikv(&cluster.fresh_namespace(), &nobody).await.expect("the cluster is there");
+    write(tidegate.db()).await.expect("written");
+    let counted = async {
+        while tidegate.hint_figures().expect("it has a broker to hint to").unacknowledged == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG_AFTER, counted).await.expect("hung: the count");
+    assert_eq!(tidegate.hint_figures().map(|figures| figures.acknowledged), Some(0));
+    tidegate.shutdown().await;
+}
