@@ -74,13 +74,11 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<()> {
     let from = arguments.get_one::<PathBuf>("from").expect("clap requires it").clone();
     if arguments.get_flag("check") {
-        let (arguments, json) = (arguments.clone(), arguments.get_flag("json"));
-        let checked = tokio::task::spawn_blocking(move || check(&from, json));
         let summary = tokio::select! {
-            summary = checked => summary??,
+            summary = check_aside(&from, arguments.get_flag("json")) => summary?,
             () = interrupted() => anyhow::bail!("interrupted"),
         };
-        return say(&arguments, "whole:", &summary, summary.header.cluster);
+        return say(arguments, "whole:", &summary, summary.header.cluster);
     }
     anyhow::ensure!(
         offline_store::is_given(arguments),
@@ -115,6 +113,12 @@ fn say(arguments: &ArgMatches, what: &str, summary: &Summary, cluster: Option<Uu
     print_done(arguments, &sentence, &said)
 }
 
+/// As [`check`], on a thread that may wait for the disk.
+async fn check_aside(from: &Path, json: bool) -> anyhow::Result<Summary> {
+    let from = from.to_owned();
+    tokio::task::spawn_blocking(move || check(&from, json)).await?
+}
+
 /// Reads a file to its end, and tries on its entries what a restore would do to them.
 fn check(from: &Path, json: bool) -> anyhow::Result<Summary> {
     let mut input = Input::open(from)?;
@@ -139,7 +143,7 @@ fn check(from: &Path, json: bool) -> anyhow::Result<Summary> {
 async fn restore(arguments: &ArgMatches, from: &Path) -> anyhow::Result<(Summary, Restored)> {
     let json = arguments.get_flag("json");
     let is_file = from.as_os_str() != "-";
-    let checked = if is_file { Some(check(from, json)?) } else { None };
+    let checked = if is_file { Some(check_aside(from, json).await?) } else { None };
     let mut input = Input::open(from)?;
     let header = input.header()?;
     let cluster = match arguments.get_flag("new-cluster-id") {
