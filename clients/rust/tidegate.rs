@@ -18,8 +18,9 @@ mod own_broker;
 
 use std::sync::Arc;
 
+use tidegate_format::RestoringKey;
 use tidegate_model::{DbSettings, NoWakeup, Wakeup};
-use tidegate_store::{AnyStore, TikvAddress, TikvOptions, TikvStore};
+use tidegate_store::{AnyStore, Store, TikvAddress, TikvOptions, TikvStore, Txn};
 
 pub use error::OpenError;
 #[cfg(feature = "embedded")]
@@ -121,6 +122,9 @@ impl Tidegate {
         settings: DbSettings,
     ) -> Result<Self, OpenError> {
         let store = TikvStore::connect(options).await?;
+        if store.begin().await?.get(&RestoringKey.encode()).await?.is_some() {
+            return Err(OpenError::Restoring);
+        }
         let client = Some(brokers).filter(|brokers| !brokers.bootstrap.is_empty());
         let hints = client.as_ref().map(|client| Arc::new(Hints::to(client)));
         let wakeup: Arc<dyn Wakeup> = match &hints {

@@ -14,7 +14,7 @@ use rdkafka::message::OwnedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tempfile::TempDir;
 use tidegate_tests::admin::{client, committed_offsets, create_topic, log_bounds};
-use tidegate_tests::broker::{Broker, binary};
+use tidegate_tests::broker::{Broker, binary, on};
 use tidegate_tests::deadline::{Deadline, HANG_AFTER};
 use tidegate_tests::ledger::{Ledger, RecordId};
 use tidegate_tests::log_reader::{read_log, read_messages};
@@ -25,6 +25,7 @@ use tidegate_tests::scheduled_topic::{
     ScheduledProducer, ScheduledReader, ScheduledRecord, SharedBook, create_scheduled_topic, now_ms,
 };
 use tidegate_tests::shared_ledger::SharedLedger;
+use tidegate_tests::tikv_cluster::TikvCluster;
 use tidegate_tests::wire::{self, Connection};
 
 const TOPIC: &str = "flights";
@@ -527,4 +528,40 @@ fn a_disk_without_room_for_the_file_leaves_none() {
     assert!(!full.status.success());
     assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{full:?}");
     done(&mut backup(&broker, &file));
+}
+
+#[test]
+fn a_namespace_of_a_cluster_goes_into_another_one_and_into_a_directory_and_back() {
+    let (directory, file) = place();
+    let cluster = TikvCluster::start();
+    let [source, target, back] = [(); 3].map(|()| cluster.fresh_namespace());
+    let broker = Broker::start_with(&on(&source));
+    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    produce(broker.bootstrap(), "record", 50);
+    let ends = ends(&broker);
+
+    // Through the broker, and beside it.
+    done(&mut backup(&broker, &file));
+    let direct = directory.path().join("direct");
+    done(&mut tidegate(&["backup", "--store", &source, "--to", text(&direct)]));
+    let into = |store: &str, file: &Path| tidegate(&["restore", "--from", text(file), "--store", store]);
+    let refusal = refused(&mut into(&source, &file));
+    assert!(refusal.contains("not empty"), "{refusal}");
+
+    done(&mut into(&target, &file));
+    assert_eq!(self::ends(&Broker::start_with(&on(&target))), ends);
+
+    let data = directory.path().join("data");
+    done(&mut restore(&direct, &data));
+    let again = directory.path().join("again");
+    done(&mut tidegate(&["backup", "--data-dir", text(&data), "--to", text(&again)]));
+    done(&mut into(&back, &again));
+    let copy = Broker::start_with(&on(&back));
+    assert_eq!(self::ends(&copy), ends);
+    let records = |broker: &Broker| {
+        let log = read_messages(broker.bootstrap(), TOPIC, PARTITIONS);
+        let payload = |message: &OwnedMessage| message.payload().map(<[u8]>::to_vec);
+        log.into_values().map(|messages| messages.iter().map(payload).collect()).collect::<Vec<Vec<_>>>()
+    };
+    assert_eq!(records(&copy), records(&broker));
 }

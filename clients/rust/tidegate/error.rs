@@ -1,7 +1,7 @@
 //! Why an application's store did not open.
 
-use tidegate_store::TikvOpenError;
 use tidegate_store::tikv::TikvAddressError;
+use tidegate_store::{ReadError, TikvOpenError};
 
 use crate::Error;
 
@@ -27,6 +27,14 @@ pub enum OpenError {
     /// The TiKV cluster cannot be used.
     #[error(transparent)]
     Tikv(#[from] TikvOpenError),
+    /// Not all of a backup was written into the namespace.
+    #[error(
+        "the namespace is not whole: a backup is being restored into it; run `tidegate restore` to its end"
+    )]
+    Restoring,
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Read(#[from] ReadError),
     /// No broker can be used.
     #[error(transparent)]
     Client(#[from] Error),

@@ -46,6 +46,13 @@ impl Store for AppStore {
         }
     }
 
+    async fn begin_reading(&self) -> Result<AppTxn, ReadError> {
+        match self {
+            Self::Local(store) => store.begin_reading().await.map(AppTxn::Local),
+            Self::Remote(store) => store.begin_reading().await.map(AppTxn::Remote),
+        }
+    }
+
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
         pass_on!(self, store => store.delete_range(range).await)
     }
