@@ -3,7 +3,7 @@
 //! What it is: [`Tidegate::open`] has a broker of its own in this process, [`Tidegate::tikv`] writes to a TiKV cluster
 //! that brokers serve, [`Tidegate::connect`] uses a broker's store through its port. What an application does with it is
 //! the same: [`Tidegate::db`] for models and events, [`Tidegate::producer`], [`Tidegate::consumer`], [`Tidegate::admin`]
-//! and workers for the rest.
+//! and [`Tidegate::worker`] for the rest.
 //!
 //! What it refuses to do: it hides no difference of time. In process a read costs microseconds, elsewhere a round trip.
 //!
@@ -30,7 +30,7 @@ pub use store::{AppStore, AppTxn};
 use crate::hint::{HintFigures, Hints};
 use crate::{
     Admin, ClientOptions, Consumer, ConsumerOptions, Db, Error, Producer, ProducerOptions, RemoteOptions,
-    RemoteStore,
+    RemoteStore, Worker, WorkerBuilder,
 };
 
 /// An application's way to its store and its brokers.
@@ -212,6 +212,14 @@ impl Tidegate {
     /// As [`client_options`](Self::client_options) and [`Admin::connect`].
     pub async fn admin(&self) -> Result<Admin, Error> {
         Admin::connect(self.client_options()?).await
+    }
+
+    /// A worker that handles events exactly once, before it is started.
+    ///
+    /// # Errors
+    /// As [`client_options`](Self::client_options).
+    pub fn worker(&self) -> Result<WorkerBuilder<AppStore>, Error> {
+        Ok(Worker::builder(self.db.clone(), self.client_options()?))
     }
 
     /// What became of the hints to the brokers of a TiKV namespace; none where there is nobody to hint to.

@@ -91,7 +91,6 @@ mod tests {
         let lanes = Lanes::new(7);
         let mut lost = lanes.take();
         let lost_attempt = lanes.next_attempt(&mut lost);
-        drop(lost);
         for _ in 0..3 {
             let mut lane = lanes.take();
             assert_ne!(lanes.next_attempt(&mut lane).lane, lost_attempt.lane);

@@ -20,6 +20,8 @@ pub enum AppStore {
 }
 
 /// A transaction of an [`AppStore`].
+// It is moved a few times in its life; a box would cost every transaction an allocation.
+#[allow(clippy::large_enum_variant)]
 pub enum AppTxn {
     /// Of [`AppStore::Local`].
     Local(AnyTxn),

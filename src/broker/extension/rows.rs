@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidegate_format::{
     BackfillKey, BackfillValue, DoneKey, EventIdKey, EventValue, FormatError, IndexKey, Kind, MARKER,
     ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey, OffsetValue, OutboxKey, ParkedKey,
-    ReferenceKey, ScheduleKey, ScheduleValue, TimerKey, UniqueKey, UniqueValue, check_group_id,
+    ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey, UniqueKey, UniqueValue, check_group_id,
     check_schedule_id, check_table_name,
 };
 
@@ -59,7 +59,10 @@ pub(super) fn decode(kind: Kind, key: &[u8], value: &Bytes) -> Result<Row, Wrong
             check_group(&read(DoneKey::decode(key))?.group)?;
             check_marker(&value)?;
         }
-        Kind::Parked => check_group(&read(ParkedKey::decode(key))?.group)?,
+        Kind::Parked => {
+            check_group(&read(ParkedKey::decode(key))?.group)?;
+            read(ParkedValue::decode(value))?;
+        }
         Kind::Offset => {
             let key = read(OffsetKey::decode(key))?;
             check_group(&key.group)?;

@@ -214,7 +214,7 @@ async fn entries_that_would_hold_a_relay_up_are_refused() {
     .expect("a new topic");
     let outbox = |value: EventValue, id| {
         commit(&store, move |txn| {
-            txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(0), value.encode())
+            txn.put_versioned(OutboxKey::prefix(id), OutboxKey::suffix(0), value.encode());
         })
     };
     // The broker learns of the topic with its first entry.
