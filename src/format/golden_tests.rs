@@ -408,6 +408,27 @@ fn model_goldens() -> Vec<Golden> {
             BackfillKey { table: "flights".into() },
             BackfillValue { definition: ENTRY, rows: 501, after: None }
         ),
+        golden!(
+            Built,
+            "an index, and a reference that is being filled",
+            BuiltKey { table: "flights".into() },
+            BuiltValue {
+                built: vec![
+                    Built {
+                        kind: BuiltKind::Index,
+                        name: "by_gate".into(),
+                        definition: ENTRY,
+                        is_complete: true
+                    },
+                    Built {
+                        kind: BuiltKind::Reference,
+                        name: "airline_id".into(),
+                        definition: ENTRY,
+                        is_complete: false
+                    },
+                ]
+            }
+        ),
         golden!(User, "an application's key", UserKey { key: bytes("settings/a") }),
     ]
 }

@@ -13,6 +13,7 @@
 mod attempt;
 mod backfill;
 mod broker;
+mod built;
 mod cluster;
 mod done;
 mod dropped_topic;
@@ -54,6 +55,7 @@ mod user;
 pub use attempt::{AttemptKey, AttemptValue};
 pub use backfill::{BackfillKey, BackfillValue};
 pub use broker::{BrokerKey, BrokerValue};
+pub use built::{Built, BuiltKey, BuiltKind, BuiltValue};
 pub use cluster::{ClusterKey, ClusterValue};
 pub use done::DoneKey;
 pub use dropped_topic::{DroppedTopicKey, DroppedTopicValue};

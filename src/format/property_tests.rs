@@ -148,6 +148,7 @@ keys! {
     manifest_key: ManifestKey from manifest_key;
     reference_key: ReferenceKey from reference_key;
     backfill_key: BackfillKey from backfill_key;
+    built_key: BuiltKey from built_key;
     event_id_key: EventIdKey from event_id_key;
     user_key: UserKey from user_key;
 }
@@ -175,6 +176,7 @@ values! {
     manifest_value: ManifestValue from manifest_value;
     unique_value: UniqueValue from unique_value;
     backfill_value: BackfillValue from backfill_value;
+    built_value: BuiltValue from built_value;
 }
 
 proptest! {

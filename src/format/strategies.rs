@@ -127,6 +127,7 @@ of!(reference_key: ReferenceKey {
     id: model_id().prop_map(|id| id.encode()),
 });
 of!(backfill_key: BackfillKey { table: text(128) });
+of!(built_key: BuiltKey { table: text(128) });
 of!(event_id_key: EventIdKey { bucket_ms: int64(), source: text(1024), id: text(512) });
 of!(user_key: UserKey { key: octets(4095) });
 
@@ -258,3 +259,10 @@ of!(backfill_value: BackfillValue {
     rows: any::<u64>(),
     after: option::of(model_id().prop_map(|id| id.encode())),
 });
+of!(built: Built {
+    kind: prop_oneof![Just(BuiltKind::Index), Just(BuiltKind::Reference)],
+    name: text(128),
+    definition: uuid(),
+    is_complete: any::<bool>(),
+});
+of!(built_value: BuiltValue { built: vec(built(), 0..4) });

@@ -83,6 +83,8 @@ kinds! {
     Reference = 0x44, None, "reference";
     /// How far a table was brought to its model's definition.
     Backfill = 0x45, None, "backfill";
+    /// Which indexes and references of a table are complete.
+    Built = 0x46, None, "built";
     /// What applications keep for themselves.
     User = 0x50, None, "user";
 }

@@ -6,6 +6,7 @@ use tidegate_format::PartitionId;
 use tidegate_outbox::{PublishSettings, Wakeup};
 use tidegate_store::{CommitError, CommitToken, Outcome, Store, Txn};
 
+use crate::built::Definitions;
 use crate::once::Expired;
 use crate::{Ambient, DbSettings, Error, SystemAmbient, Tx};
 
@@ -13,6 +14,9 @@ use crate::{Ambient, DbSettings, Error, SystemAmbient, Tx};
 const SETTLE_ATTEMPTS_MAX: u32 = 5;
 
 /// Models, indexes and events over a store. Clones are handles on the same.
+///
+/// Its calls are made within a tokio runtime that has time enabled: a commit waits for the disk for a bounded time, and
+/// what lost against another transaction pauses before it runs again.
 pub struct Db<S: Store> {
     shared: Arc<Shared<S>>,
 }
@@ -24,6 +28,7 @@ pub(crate) struct Shared<S: Store> {
     pub(crate) publish: Arc<PublishSettings>,
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) expired: Expired,
+    pub(crate) definitions: Definitions,
     wakeup: Arc<dyn Wakeup>,
 }
 
@@ -56,6 +61,7 @@ impl<S: Store> Db<S> {
                 publish,
                 ambient,
                 expired: Expired::default(),
+                definitions: Definitions::default(),
                 wakeup,
             }),
         }
@@ -76,6 +82,38 @@ impl<S: Store> Db<S> {
     ///
     /// `work` is an ordinary closure over an async block; what it uses from outside it takes by reference:
     /// `let user = &user; db.transaction(|tx| async move { tx.insert(user).await })`.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use serde::{Deserialize, Serialize};
+    /// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+    /// # use tidegate_store::{MemoryStore, SystemClock};
+    /// #[derive(Serialize, Deserialize, Model)]
+    /// # #[model(crate = tidegate_model)]
+    /// #[model(table = "counters")]
+    /// struct Counter {
+    ///     id: String,
+    ///     count: u64,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = MemoryStore::new(Arc::new(SystemClock));
+    /// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+    /// let count = async |name: &str| {
+    ///     db.transaction(|tx| async move {
+    ///         let found = tx.find::<Counter>(name).await?;
+    ///         let count = found.map_or(0, |found| found.count) + 1;
+    ///         tx.save(&Counter { id: name.to_owned(), count }).await?;
+    ///         Ok(count)
+    ///     })
+    ///     .await
+    /// };
+    /// assert_eq!(count("visits").await?, 1);
+    /// assert_eq!(count("visits").await?, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What `work` returns, [`Error::Conflict`] after the last attempt, [`Error::Unknown`] if the store lost the answer

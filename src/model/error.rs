@@ -133,6 +133,15 @@ pub enum Error {
         /// What serde says.
         reason: String,
     },
+    /// Another release of the application writes the table and does not keep this index or reference, so that it cannot
+    /// be filled: run the back-fill again once all that write the table have the definition.
+    #[error("{table} is written by a release that does not keep {index}, which cannot be filled meanwhile")]
+    OtherDefinition {
+        /// The table.
+        table: &'static str,
+        /// The index, or the field of the reference.
+        index: &'static str,
+    },
     /// An index or a reference has an entry for a row that is not there: rows were written past this library.
     /// [`Db::repair`](crate::Db::repair) removes it.
     #[error("index {table}.{index} has an entry for {id}, which does not exist")]
@@ -198,6 +207,30 @@ pub enum InputError {
         id: ModelId,
         /// What serde says.
         reason: String,
+    },
+    /// A field is a number that is not finite, which JSON cannot say and which would not come back.
+    #[error("{table} {id}: field {field} is not a finite number")]
+    NotFinite {
+        /// The table.
+        table: &'static str,
+        /// The id.
+        id: ModelId,
+        /// The field, with those that it is within.
+        field: String,
+    },
+    /// A partition that there is not.
+    #[error("there is no partition {partition} of topic {topic:?}")]
+    NoPartition {
+        /// The topic.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+    },
+    /// An offset below zero.
+    #[error("{offset} is no offset: the first is 0")]
+    OffsetNegative {
+        /// What was given.
+        offset: i64,
     },
     /// An indexed field is NaN, which has no place in an order.
     #[error("index {table}.{index}: field {field} is NaN")]
@@ -274,6 +307,15 @@ pub enum QueryError {
         index: String,
         /// The indexes that there are.
         known: Vec<&'static str>,
+    },
+    /// The index, or the reference of this field, is new or was not kept for a while, and does not have all rows yet:
+    /// run [`Db::backfill`](crate::Db::backfill) until it is done.
+    #[error("index {table}.{index} does not have all rows yet: a back-fill of {table} brings them in")]
+    NotBuilt {
+        /// The table.
+        table: &'static str,
+        /// The index, or the field of the reference.
+        index: &'static str,
     },
     /// The model has no such relationship.
     #[error("{table} has no relationship {relationship:?}; it has: {}", known.join(", "))]

@@ -11,6 +11,35 @@ const JSON: &str = "application/json";
 /// An event to publish. What is left out is filled in: for a model's event the key and subject are its id, the value
 /// is the model (none once it is deleted) and the topic is its table; for one published on its own the topic is the
 /// event type's name.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, NewEvent};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// use std::time::Duration;
+///
+/// db.transaction(|tx| async move {
+///     let paid = NewEvent::new("order.paid").topic("orders").key("17");
+///     tx.publish(paid.json(&serde_json::json!({ "amount": 12 })).header("trace", "7f3a")).await?;
+///     let remind = NewEvent::new("order.reminder").topic("orders").key("18");
+///     tx.publish(remind.due_in(Duration::from_secs(3_600)).schedule("remind/18")).await?;
+///     assert!(tx.cancel_schedule("orders", "remind/18").await?);
+///     Ok(())
+/// })
+/// .await?;
+///
+/// // Once only, also after it was delivered.
+/// let welcome = || NewEvent::new("mail.wanted").unique_id("welcome/17");
+/// let publish = async || db.transaction(|tx| async move { tx.publish(welcome()).await }).await;
+/// assert!(publish().await?.is_some());
+/// assert!(publish().await?.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewEvent {
     event_type: String,

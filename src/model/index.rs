@@ -10,6 +10,68 @@ use crate::{Error, Field, InputError, Model};
 pub const INDEX_ENTRIES_MAX: usize = 1_000;
 
 /// An index: a row is found by the values of the fields, in their order.
+///
+/// A row of a field without a value is not in it, one with several values has an entry for each. Entries sort as the
+/// values do: negative numbers, times and any text included. An index whose condition or meaning changes needs another
+/// name: what the entries of the old one say is not what the new one asks.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "parcels")]
+/// #[model(index(name = "by_city_and_weight", fields = [to.city, weight]))]
+/// #[model(index(name = "lost_by_city", fields = [to.city], when = |parcel| parcel.is_lost))]
+/// struct Parcel {
+///     id: i64,
+///     #[model(unique, ignore_case)]
+///     code: String,
+///     #[model(index)]
+///     labels: Vec<String>,
+///     to: Address,
+///     weight: f64,
+///     is_lost: bool,
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Address {
+///     city: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// let parcel = |id: i64| Parcel {
+///     id,
+///     code: format!("P{id}"),
+///     labels: vec!["fragile".to_owned(), "express".to_owned()],
+///     to: Address { city: "Delft".to_owned() },
+///     weight: 2.5 - id as f64,
+///     is_lost: id == 4,
+/// };
+/// let parcel = &parcel;
+/// db.transaction(|tx| async move {
+///     for id in 0..5 {
+///         tx.insert(&parcel(id)).await?;
+///     }
+///     Ok(())
+/// })
+/// .await?;
+/// let found = db.snapshot().await?;
+/// assert_eq!(found.query::<Parcel>("by_code").value("p3").count().await?, 1);
+/// assert_eq!(found.query::<Parcel>("by_labels").value("express").count().await?, 5);
+/// assert_eq!(found.query::<Parcel>("by_city_and_weight").value("Delft").range(..0.0).count().await?, 2);
+/// assert_eq!(found.query::<Parcel>("lost_by_city").first().await?.map(|parcel| parcel.id), Some(4));
+/// let taken = &Parcel { code: "p0".to_owned(), ..parcel(9) };
+/// let refused = db.transaction(|tx| async move { tx.insert(taken).await }).await;
+/// assert!(matches!(refused, Err(Error::Unique { index: "by_code", .. })));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Index<M: 'static> {
     name: &'static str,
     fields: &'static [Field<M>],

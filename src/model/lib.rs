@@ -64,16 +64,19 @@
 
 mod ambient;
 mod backfill;
+mod built;
 mod cursor;
 mod db;
 mod entries;
 mod error;
 mod event;
 mod field;
+mod finite;
 mod id;
 mod index;
 mod index_value;
 mod model;
+mod offset;
 mod once;
 mod options;
 mod plan;
@@ -95,6 +98,7 @@ mod write;
 
 pub use ambient::{Ambient, SystemAmbient};
 pub use backfill::{BACKFILL_ROWS, Backfilled};
+pub use built::ChildReference;
 pub use cursor::Cursor;
 pub use db::Db;
 pub use error::{Error, InputError, QueryError};
@@ -126,6 +130,7 @@ pub use verify::{DIFFERENCES_MAX, Difference, DifferenceKind, Verified};
 /// What code that the derive writes calls.
 #[doc(hidden)]
 pub mod derived {
+    pub use crate::built::references_to;
     pub use crate::index_value::field_type_of;
     pub use crate::reference::{forget_in, ids_in};
     pub use crate::times::{HasTime, set_time};
@@ -134,13 +139,21 @@ pub mod derived {
 #[cfg(test)]
 mod blog;
 #[cfg(test)]
+mod blog_oracle;
+#[cfg(test)]
 mod blog_property_tests;
+#[cfg(test)]
+mod built_tests;
 #[cfg(test)]
 mod db_tests;
 #[cfg(test)]
 mod event_tests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod offset_tests;
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tidegate_format::ModelId;
 use tidegate_store::Store;
 
-use crate::{Error, Index, NewEvent, Reference, Relationship, Release, Upgrade};
+use crate::{ChildReference, Error, Index, NewEvent, Reference, Relationship, Release, Upgrade};
 
 /// What is done to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,8 +32,8 @@ pub struct Stamp<'a, M> {
 
 /// A type whose values are rows of a table. `#[derive(Model)]` writes this down from attributes.
 ///
-/// Rows are kept as JSON, which has no NaN and no infinite numbers: serde writes such a float as null, and it does not
-/// come back. Fields that are added later need `#[serde(default)]` or one more of [`UPGRADES`](Model::UPGRADES).
+/// Rows are kept as JSON, which has no NaN and no infinite numbers: a row with one is refused by the name of its field.
+/// Fields that are added later need `#[serde(default)]` or one more of [`UPGRADES`](Model::UPGRADES).
 pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The table's name: 1 to 128 ASCII letters, digits, `.`, `_` and `-`. It is also the topic of its events, unless
     /// an event says otherwise: events of one topic and key keep their order.
@@ -83,6 +83,13 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     fn stored(&self, stamp: &Stamp<'_, Self>) -> Option<Self> {
         let _ = stamp;
         None
+    }
+
+    /// By which fields rows of [`CHILDREN`](Model::CHILDREN) name rows of this table. Written by
+    /// [`children!`](crate::children) or by the derive.
+    #[must_use]
+    fn named_by() -> Vec<ChildReference> {
+        vec![]
     }
 
     /// Lets go a row of one of [`CHILDREN`](Model::CHILDREN) of a row of this table that is being deleted. Written by

@@ -5,6 +5,33 @@ use bytes::Bytes;
 use crate::{Model, NewEvent};
 
 /// Options of one insert, update, save or delete.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model, WriteOptions};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "users", events(insert = "user.created", update = "user.changed"))]
+/// struct User {
+///     id: i64,
+///     name: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// let user = &User { id: 1, name: "Ada".to_owned() };
+/// let options = &WriteOptions::new().metadata("on-behalf-of", "support").images();
+/// db.transaction(|tx| async move { tx.insert_with(user, options).await }).await?;
+/// // It changes nothing, so nobody is told.
+/// let options = &WriteOptions::new().skip_unchanged(true);
+/// db.transaction(|tx| async move { tx.update_with(user, options).await }).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
     skips_events: bool,

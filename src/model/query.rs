@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, stream};
-use tidegate_format::{IndexKey, ModelId, ModelKey, ReferenceKey, check_table_name};
+use tidegate_format::{BuiltKind, IndexKey, ModelId, ModelKey, ReferenceKey, check_table_name};
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
 use crate::entries::row_key;
@@ -54,9 +54,54 @@ impl By {
             Self::Index(name) | Self::Reference(name) => name,
         }
     }
+
+    const fn kind(self) -> BuiltKind {
+        match self {
+            Self::Index(_) => BuiltKind::Index,
+            Self::Reference(_) => BuiltKind::Reference,
+        }
+    }
 }
 
 /// A query over one table. Values are for the index's fields in their order; a range is for the field after them.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "trips")]
+/// #[model(index(name = "by_line_and_day", fields = [line, day]))]
+/// struct Trip {
+///     id: i64,
+///     line: String,
+///     day: i64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// db.transaction(|tx| async move {
+///     for id in 0..10 {
+///         tx.insert(&Trip { id, line: "A".to_owned(), day: id - 5 }).await?;
+///     }
+///     Ok(())
+/// })
+/// .await?;
+/// let snapshot = db.snapshot().await?;
+/// let trips = || snapshot.query::<Trip>("by_line_and_day").value("A");
+/// assert_eq!(trips().range(-2..2).count().await?, 4);
+/// assert_eq!(trips().reverse().first().await?.map(|trip| trip.day), Some(4));
+///
+/// let page = trips().limit(6).fetch().await?;
+/// let next = page.next.expect("there are more");
+/// assert_eq!(trips().limit(6).cursor(next.as_str()).fetch().await?.rows.len(), 4);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a query does nothing until it is fetched"]
 pub struct Query<'t, S: Store, M> {
     tx: &'t Tx<S>,
@@ -172,7 +217,8 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
     /// One page of rows. By an index over a field with several values, a row comes once for each that is asked for.
     ///
     /// # Errors
-    /// [`Error::Query`] if the index cannot answer this or the cursor is another query's, and what the store says.
+    /// [`Error::Query`] if the index cannot answer this, or not yet, or the cursor is another query's, and what the store
+    /// says.
     pub async fn fetch(self) -> Result<Page<M>, Error> {
         let Resolved { range, by } = self.resolve()?;
         let rest = self.rest_of(&range)?;
@@ -214,9 +260,10 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub async fn count(self) -> Result<u64, Error> {
-        let Resolved { range, .. } = self.resolve()?;
+        let Resolved { range, by } = self.resolve()?;
         let mut rest = self.rest_of(&range)?;
         let mut open = self.tx.lock().await?;
+        self.require(&mut open, by).await?;
         let mut count = 0;
         while !rest.is_empty() {
             let keys = open.txn.scan_keys(&rest, ROUND_KEYS, Direction::Forward).await?;
@@ -235,6 +282,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         let Resolved { range, by } = self.resolve()?;
         let rest = self.rest_of(&range)?;
         let mut open = self.tx.lock().await?;
+        self.require(&mut open, by).await?;
         let mut keys = self.scan_keys(&mut open, &rest).await?;
         let has_more = keys.len() > self.limit;
         keys.truncate(self.limit);
@@ -285,6 +333,14 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         Page { rows: found.rows, next }
     }
 
+    /// Refuses an index or a reference that does not have all rows. The table's list of them comes in the round of the
+    /// page's rows, or in one of its own if there are none.
+    async fn require(&self, open: &mut Open<S>, by: Option<By>) -> Result<(), Error> {
+        let Some(by) = by else { return Ok(()) };
+        let definition = self.tx.shared().definition::<M>();
+        definition.require(&mut open.txn, by.kind(), by.name()).await
+    }
+
     /// The keys of the page, and one more if there is one.
     async fn scan_keys(&self, open: &mut Open<S>, range: &KeyRange) -> Result<Vec<Bytes>, Error> {
         if range.is_empty() {
@@ -297,6 +353,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
         let mut keys = self.scan_keys(open, range).await?;
         let mut has_more = keys.len() > self.limit;
         keys.truncate(self.limit);
+        let list_key = self.tx.shared().definition::<M>().key.clone();
         let mut rows = Vec::with_capacity(keys.len());
         let mut bytes = 0;
         for round in keys.chunks(ROUND_ROWS) {
@@ -306,7 +363,9 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
             }
             let ids = round.iter().map(|key| id_in(key, Some(by))).collect::<Result<Vec<_>, _>>()?;
             let row_keys: Vec<Bytes> = ids.iter().map(|id| row_key(M::TABLE, id)).collect();
-            for (id, row) in ids.into_iter().zip(open.txn.get_many(&row_keys).await?) {
+            let found = open.txn.fetch(row_keys, [list_key.clone()]).await?;
+            self.require(open, Some(by)).await?;
+            for (id, row) in ids.into_iter().zip(found) {
                 let Some(row) = row else {
                     return Err(Error::Dangling { table: M::TABLE, index: by.name(), id });
                 };
@@ -314,6 +373,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
                 rows.push(row::decode_row(row, &id)?);
             }
         }
+        self.require(open, Some(by)).await?;
         let last_key = rows.len().checked_sub(1).map(|last| keys.swap_remove(last));
         Ok(Found { rows, last_key, has_more })
     }

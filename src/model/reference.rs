@@ -21,6 +21,47 @@ pub enum OnDelete {
 }
 
 /// A field that names rows of another table.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Clone, Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "authors", referenced_by(Book))]
+/// struct Author {
+///     id: String,
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "books")]
+/// struct Book {
+///     id: i64,
+///     #[model(references = Author, on_delete = restrict)]
+///     author_id: String,
+///     #[serde(default)]
+///     #[model(relationship = author_id)]
+///     author: Option<Author>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// db.transaction(|tx| async move {
+///     tx.insert(&Author { id: "ada".to_owned() }).await?;
+///     tx.insert(&Book { id: 1, author_id: "ada".to_owned(), author: None }).await
+/// })
+/// .await?;
+/// let refused = db.transaction(|tx| async move { tx.delete::<Author>("ada").await }).await;
+/// assert!(matches!(refused, Err(Error::Referenced { .. })));
+/// let books = db.snapshot().await?.referencing::<Book, Author>("ada", "author_id").count().await?;
+/// assert_eq!(books, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Reference<M: 'static> {
     field: &'static str,
     parent_table: &'static str,

@@ -36,6 +36,48 @@ impl<T: Txn> GetRows for PrefetchTxn<T> {
 pub type Fill<M> = for<'a> fn(&'a mut [M], Vec<String>, RelatedRows<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
 /// A field that takes the rows that another field names.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Clone, Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "authors", referenced_by(Book))]
+/// struct Author {
+///     id: String,
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "books")]
+/// struct Book {
+///     id: i64,
+///     #[model(references = Author, on_delete = restrict)]
+///     author_id: String,
+///     #[serde(default)]
+///     #[model(relationship = author_id)]
+///     author: Option<Author>,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// db.transaction(|tx| async move {
+///     tx.insert(&Author { id: "ada".to_owned() }).await?;
+///     tx.insert(&Book { id: 1, author_id: "ada".to_owned(), author: None }).await
+/// })
+/// .await?;
+/// let snapshot = db.snapshot().await?;
+/// let plain = snapshot.list::<Book>().first().await?.expect("a book");
+/// assert!(plain.author.is_none());
+/// let filled = snapshot.list::<Book>().relationship("author").first().await?.expect("a book");
+/// assert_eq!(filled.author.expect("its author").id, "ada");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Relationship<M: 'static> {
     name: &'static str,
     fill: Fill<M>,

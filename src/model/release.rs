@@ -86,6 +86,12 @@ macro_rules! children {
     ($($child:ty),+ $(,)?) => {
         const CHILDREN: &'static [&'static str] = &[$(<$child as $crate::Model>::TABLE),+];
 
+        fn named_by() -> ::std::vec::Vec<$crate::ChildReference> {
+            let mut children = ::std::vec::Vec::new();
+            $(children.extend($crate::derived::references_to::<$child>(<Self as $crate::Model>::TABLE));)+
+            children
+        }
+
         fn release<S: $crate::Store>(
             release: $crate::Release<'_, S>,
         ) -> $crate::BoxFuture<'_, ::core::result::Result<(), $crate::Error>> {

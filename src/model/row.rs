@@ -1,11 +1,16 @@
 //! A row: its keys, and how it becomes bytes and comes back.
 
+use std::cell::Cell;
+use std::io;
+
 use bytes::Bytes;
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
 use tidegate_format::{ManifestKey, ModelId, ModelKey, ModelValue, check_table_name};
 
 use crate::model::schema_version;
 use crate::upgrade::upgrade;
-use crate::{Error, InputError, Model};
+use crate::{Error, InputError, Model, finite};
 
 /// Where a row is.
 #[derive(Clone)]
@@ -46,16 +51,37 @@ fn check_id(table: &'static str, id: &ModelId) -> Result<(), InputError> {
 
 /// A model as JSON, of at most `max_bytes`.
 pub(crate) fn encode_body<M: Model>(model: &M, id: &ModelId, max_bytes: usize) -> Result<Bytes, InputError> {
-    let body = serde_json::to_vec(model).map_err(|error| InputError::Encode {
+    let (body, has_null) = to_json(model).map_err(|error| InputError::Encode {
         table: M::TABLE,
         id: id.clone(),
         reason: error.to_string(),
     })?;
+    if has_null && let Some(field) = finite::find_not_finite(model) {
+        return Err(InputError::NotFinite { table: M::TABLE, id: id.clone(), field });
+    }
     if body.len() > max_bytes {
         let id = id.clone();
         return Err(InputError::TooLarge { table: M::TABLE, id, actual: body.len(), limit: max_bytes });
     }
     Ok(body.into())
+}
+
+/// A model as JSON, and whether there is a null in it: what a number that is not finite becomes, among others.
+fn to_json(model: &impl Serialize) -> serde_json::Result<(Vec<u8>, bool)> {
+    let mut body = Vec::with_capacity(128);
+    let has_null = Cell::new(false);
+    model.serialize(&mut Serializer::with_formatter(&mut body, NoteNull(&has_null)))?;
+    Ok((body, has_null.get()))
+}
+
+/// Compact JSON, noting whether it has a null.
+struct NoteNull<'a>(&'a Cell<bool>);
+
+impl Formatter for NoteNull<'_> {
+    fn write_null<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.set(true);
+        writer.write_all(b"null")
+    }
 }
 
 /// The value of a row.

@@ -6,6 +6,32 @@ use tidegate_store::Store;
 use crate::{Db, Error, Model, Query, Tx, UserSpace};
 
 /// Everything as it was at one moment. It can be kept as long as the store keeps what was overwritten since.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use serde::{Deserialize, Serialize};
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup, Model};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// #[derive(Serialize, Deserialize, Model)]
+/// # #[model(crate = tidegate_model)]
+/// #[model(table = "counters")]
+/// struct Counter {
+///     id: String,
+///     count: u64,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// let before = db.snapshot().await?;
+/// let counter = &Counter { id: "visits".to_owned(), count: 1 };
+/// db.transaction(|tx| async move { tx.insert(counter).await }).await?;
+/// assert!(before.find::<Counter>("visits").await?.is_none());
+/// assert!(db.snapshot().await?.find::<Counter>("visits").await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Snapshot<S: Store>(Tx<S>);
 
 impl<S: Store> Db<S> {

@@ -112,6 +112,22 @@ impl<S: Store> Tx<S> {
         row.map(|row| row::decode_row(row, &place.id)).transpose()
     }
 
+    /// The row with an id, on which the transaction depends: it fails with [`Error::Conflict`] (and runs again) if the
+    /// row is written or deleted before it commits, or comes into being. Without this a transaction that writes other
+    /// rows does not notice.
+    ///
+    /// Guard no row that many transactions depend on: on some stores two that guard one row conflict.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn find_guarded<M: Model>(&self, id: impl Into<ModelId>) -> Result<Option<M>, Error> {
+        let place = Place::of::<M>(id.into())?;
+        let mut open = self.lock_to_write().await?;
+        let row = open.txn.get(&place.row_key).await?;
+        open.txn.guard(place.row_key);
+        row.map(|row| row::decode_row(row, &place.id)).transpose()
+    }
+
     /// The rows with these ids, in their order, in one round.
     ///
     /// # Errors

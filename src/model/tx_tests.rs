@@ -240,6 +240,28 @@ async fn indexed_values_that_have_no_place_are_refused_by_index_and_field() {
     assert!(matches!(refused, Err(Error::Input(InputError::IndexKey { index: "by_gate", .. }))));
 }
 
+#[derive(Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "measures")]
+struct Measure {
+    id: i64,
+    value: Option<f64>,
+}
+
+#[tokio::test]
+async fn a_number_that_would_not_come_back_is_refused_by_field() {
+    let db = fixture().db;
+    let save = async |value| {
+        let measure = &Measure { id: 1, value };
+        db.transaction(|tx| async move { tx.save(measure).await }).await
+    };
+    for value in [f64::NAN, f64::INFINITY] {
+        let expected = InputError::NotFinite { table: "measures", id: 1.into(), field: "value".into() };
+        assert_eq!(save(Some(value)).await, Err(expected.into()));
+    }
+    assert_eq!(save(None).await, Ok(Write::Insert));
+    assert_eq!(save(Some(1.5)).await, Ok(Write::Update));
+}
+
 #[derive(Serialize, Deserialize)]
 struct BadTable;
 
@@ -328,6 +350,33 @@ async fn a_handle_that_outlives_its_transaction_is_of_no_use() {
     assert_eq!(escaped.find::<Flight>("KL1").await, Err(Error::Over));
     assert_eq!(escaped.insert(&Flight::new("KL1", "D7", NOW_MS)).await, Err(Error::Over));
     assert_eq!(escaped.commit().await, Err(Error::Over));
+}
+
+/// Of two on call one may leave, if the other is there: each looks at the other and goes.
+#[tokio::test]
+async fn what_a_transaction_depends_on_does_not_change_under_it() {
+    let db = fixture().db;
+    db.transaction(|tx| async move {
+        tx.insert(&Flight::new("KL1", "D7", NOW_MS)).await?;
+        tx.insert(&Flight::new("KL2", "D7", NOW_MS)).await
+    })
+    .await
+    .expect("committed");
+    let leave = async |other: &str, own: &str, is_guarded: bool| {
+        let tx = db.begin().await.expect("begun");
+        let there = if is_guarded { tx.find_guarded::<Flight>(other).await } else { tx.find(other).await };
+        assert!(there.expect("read").is_some());
+        tx.delete::<Flight>(own).await.expect("deleted");
+        tx
+    };
+    let (left, right) = (leave("KL1", "KL2", true).await, leave("KL2", "KL1", true).await);
+    assert_eq!(left.commit().await, Ok(()));
+    assert_eq!(right.commit().await, Err(Error::Conflict { attempts: 1 }));
+    db.transaction(|tx| async move { tx.insert(&Flight::new("KL2", "D7", NOW_MS)).await })
+        .await
+        .expect("back");
+    let (left, right) = (leave("KL1", "KL2", false).await, leave("KL2", "KL1", false).await);
+    assert_eq!((left.commit().await, right.commit().await), (Ok(()), Ok(())), "unguarded, both go");
 }
 
 #[tokio::test]

@@ -14,6 +14,27 @@ pub const USER_SCAN_MAX: usize = 10_000;
 const ROUND_KEYS: usize = 1_000;
 
 /// The application's own keys, as a transaction sees them. Keys have at most [`UserSpace::KEY_MAX_BYTES`] bytes.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use tidegate_model::{Db, DbSettings, Error, NoWakeup};
+/// # use tidegate_store::{MemoryStore, SystemClock};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let store = MemoryStore::new(Arc::new(SystemClock));
+/// # let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+/// db.transaction(|tx| async move {
+///     tx.user().put("settings/color", "blue").await?;
+///     tx.user().put("settings/size", "12").await
+/// })
+/// .await?;
+/// let snapshot = db.snapshot().await?;
+/// let settings = snapshot.user().scan("settings/", Some(b"settings0"), 10).await?;
+/// assert_eq!(settings.len(), 2);
+/// assert_eq!(snapshot.user().get("settings/color").await?.as_deref(), Some(b"blue".as_slice()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct UserSpace<'t, S: Store> {
     tx: &'t Tx<S>,

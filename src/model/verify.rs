@@ -19,6 +19,8 @@ use crate::{Db, Error, InputError, Model};
 
 /// How many rows or keys one transaction looks at.
 const ROUND: usize = 200;
+/// How many keys are read in one round, but for those of one row.
+const ROUND_KEYS: usize = 1_000;
 /// A transaction ends early once the rows that it has read have this many bytes.
 const ROUND_BYTES: usize = 4 << 20;
 /// How many differences are described; all are counted.
@@ -84,6 +86,9 @@ impl<S: Store> Db<S> {
     async fn compare<M: Model>(&self, mends: bool) -> Result<Verified, Error> {
         check_table_name(M::TABLE).map_err(InputError::Name)?;
         let mut all = Verified::default();
+        if mends {
+            self.unlist_unkept::<M>().await?;
+        }
         self.go_through::<M>(ModelKey::range(M::TABLE), mends, &mut all).await?;
         let mut ranges = vec![IndexKey::range_table(M::TABLE), UniqueKey::range_table(M::TABLE)];
         let parents: BTreeSet<_> = M::references().iter().map(crate::Reference::parent_table).collect();
@@ -92,6 +97,20 @@ impl<S: Store> Db<S> {
             self.go_through::<M>(range, mends, &mut all).await?;
         }
         Ok(all)
+    }
+
+    /// Takes off the table's list what this definition does not keep, as entries of that are about to be removed.
+    async fn unlist_unkept<M: Model>(&self) -> Result<(), Error> {
+        let definition = &self.shared().definition::<M>();
+        self.transaction(|tx| async move {
+            let mut open = tx.lock_to_write().await?;
+            let list = open.txn.get(&definition.key).await?;
+            if let Some(list) = definition.without_unkept(list)? {
+                open.txn.put(definition.key.clone(), list);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Compares a range page by page, each in a transaction of its own that runs again if it loses.
@@ -142,33 +161,67 @@ impl Verified {
     }
 }
 
-/// Looks for the keys of rows.
+/// A row with the keys that it should have.
+struct Expected {
+    place: Place,
+    keys: Vec<Bytes>,
+}
+
+/// Looks for the keys of rows, a bounded number of keys in each round.
 async fn compare_rows<M: Model, S: Store>(
     open: &mut Open<S>,
     page: Vec<(Bytes, Bytes)>,
     mends: bool,
 ) -> Result<Verified, Error> {
     let mut found = Verified::default();
+    let (mut rows, mut wanted) = (vec![], vec![]);
     for (key, row) in page {
-        found.rows += 1;
         let place = Place::of::<M>(ModelId::decode(&ModelKey::decode(&key)?.id)?)?;
         let model: M = row::decode_row(row, &place.id)?;
         let keys = Entries::of(&model, &place)?.keys;
-        let listed = listed_in(open.txn.get(&place.manifest_key).await?)?;
+        wanted.push(place.manifest_key.clone());
+        wanted.extend_from_slice(&keys);
+        rows.push(Expected { place, keys });
+        if wanted.len() >= ROUND_KEYS {
+            let values = open.txn.get_many(&wanted).await?;
+            compare_keys_of(open, std::mem::take(&mut rows), values, mends, &mut found)?;
+            wanted.clear();
+        }
+    }
+    if !wanted.is_empty() {
+        let values = open.txn.get_many(&wanted).await?;
+        compare_keys_of(open, rows, values, mends, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Compares rows with what was read for them: a manifest, and a value for each key.
+fn compare_keys_of<S: Store>(
+    open: &mut Open<S>,
+    rows: Vec<Expected>,
+    values: Vec<Option<Bytes>>,
+    mends: bool,
+    found: &mut Verified,
+) -> Result<(), Error> {
+    let mut values = values.into_iter();
+    // Claims that were missing when they were read, and have been given to a row since.
+    let mut given = HashSet::new();
+    for Expected { place, keys } in rows {
+        found.rows += 1;
+        let listed = listed_in(values.next().flatten())?;
         let before = found.differing;
-        let values = if keys.is_empty() { vec![] } else { open.txn.get_many(&keys).await? };
-        for (key, value) in keys.iter().zip(values) {
+        for (key, value) in keys.iter().zip(values.by_ref().take(keys.len())) {
             found.keys += 1;
             let wanted = value_of(key, &place.id_bytes);
             match value {
                 Some(value) if value == wanted => {}
-                Some(_) => found.note(&place.id, name_of(key)?, DifferenceKind::Taken, false),
-                None => {
+                None if given.insert(key.clone()) => {
                     found.note(&place.id, name_of(key)?, DifferenceKind::Missing, mends);
                     if mends {
                         open.txn.put(key.clone(), wanted);
                     }
                 }
+                Some(_) | None => found.note(&place.id, name_of(key)?, DifferenceKind::Taken, false),
             }
         }
         if listed.iter().collect::<HashSet<_>>() != keys.iter().collect::<HashSet<_>>() {
@@ -182,7 +235,7 @@ async fn compare_rows<M: Model, S: Store>(
             open.txn.guard(place.row_key);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Looks for the rows of keys.

@@ -19,12 +19,6 @@ pub(crate) enum Before {
     Either,
 }
 
-/// A row as it will be kept.
-struct Draft {
-    body: Bytes,
-    entries: Entries,
-}
-
 impl<S: Store> Tx<S> {
     /// Writes a row. Nothing is written if it is refused, unless one of its events was refused after another.
     pub(crate) async fn write_row<M: Model>(
@@ -35,9 +29,11 @@ impl<S: Store> Tx<S> {
         options: &WriteOptions,
     ) -> Result<Write, Error> {
         let place = Place::of::<M>(model.id())?;
+        let definition = self.shared().definition::<M>();
         let was_half_written = open.is_half_written;
         let now_ms = open.now_ms;
-        let as_new = self.draft(model, &place, &Stamp { now_ms, before: None, is_trial: false })?;
+        let as_new = model.stored(&Stamp { now_ms, before: None, is_trial: false });
+        let entries = Entries::of(as_new.as_ref().unwrap_or(model), &place)?;
         let mut on_insert = vec![];
         let mut on_update = vec![];
         if before != Before::Present {
@@ -52,8 +48,8 @@ impl<S: Store> Tx<S> {
             keys.push(place.manifest_key.clone());
         }
         let catalogue = catalogue_keys(on_insert.iter().chain(&on_update), M::TABLE);
-        let mut found =
-            open.txn.fetch(keys, as_new.entries.rows_to_check().chain(catalogue)).await?.into_iter();
+        let keep = entries.rows_to_check().chain(catalogue).chain([definition.key.clone()]);
+        let mut found = open.txn.fetch(keys, keep).await?.into_iter();
         let old = found.next().flatten();
         let listed = listed_in(found.next().flatten())?;
         match (before, old.is_some()) {
@@ -64,51 +60,57 @@ impl<S: Store> Tx<S> {
 
         let (write, events) =
             if old.is_some() { (Write::Update, on_update) } else { (Write::Insert, on_insert) };
+        let skips_unchanged = options.skips_unchanged::<M>();
         let old_body = match &old {
-            Some(old) if options.skips_unchanged::<M>() || options.needs_images(&events) => {
+            Some(old) if skips_unchanged || options.needs_images(&events) => {
                 Some(row::body_of::<M>(old.clone(), &place.id)?)
             }
             _ => None,
         };
-        let draft = match &old {
+        let (row, entries) = match &old {
             Some(old) if M::TIMES => {
                 let old: M = row::decode_row(old.clone(), &place.id)?;
                 let before = Some(&old);
-                if options.skips_unchanged::<M>() {
-                    let trial = self.draft(model, &place, &Stamp { now_ms, before, is_trial: true })?;
-                    if is_same(old_body.as_ref(), &trial.body) {
+                if skips_unchanged {
+                    let trial = model.stored(&Stamp { now_ms, before, is_trial: true });
+                    let body = self.encode(trial.as_ref().unwrap_or(model), &place)?;
+                    if is_same(old_body.as_ref(), &body) {
                         return Ok(write);
                     }
                 }
-                self.draft(model, &place, &Stamp { now_ms, before, is_trial: false })?
+                let row = model.stored(&Stamp { now_ms, before, is_trial: false });
+                let entries = Entries::of(row.as_ref().unwrap_or(model), &place)?;
+                (row, entries)
             }
-            Some(_) if options.skips_unchanged::<M>() && is_same(old_body.as_ref(), &as_new.body) => {
-                return Ok(write);
-            }
-            _ => as_new,
+            _ => (as_new, entries),
         };
-        draft.entries.check::<M, _>(&mut open.txn, &place, &listed).await?;
+        let body = self.encode(row.as_ref().unwrap_or(model), &place)?;
+        if skips_unchanged && !M::TIMES && is_same(old_body.as_ref(), &body) {
+            return Ok(write);
+        }
+        entries.check::<M, _>(&mut open.txn, &place, &listed).await?;
+        let list = definition.after_write(&mut open.txn).await?;
 
         let subject = Subject {
             table: M::TABLE,
             id: place.id.to_string(),
-            body: Some(&draft.body),
+            body: Some(&body),
             before: old_body.as_ref(),
         };
         self.publish_all(open, options.with_metadata(events), &subject).await?;
         open.txn.growing();
-        open.txn.put(place.row_key.clone(), row::encode_row::<M>(draft.body));
-        draft.entries.put(&mut open.txn, &place, &listed);
+        open.txn.put(place.row_key.clone(), row::encode_row::<M>(body));
+        entries.put(&mut open.txn, &place, &listed);
+        if let Some(list) = list {
+            open.txn.put(definition.key.clone(), list);
+        }
         open.is_half_written = was_half_written;
         Ok(write)
     }
 
-    /// A row as it is kept.
-    fn draft<M: Model>(&self, model: &M, place: &Place, stamp: &Stamp<'_, M>) -> Result<Draft, Error> {
-        let stored = model.stored(stamp);
-        let row = stored.as_ref().unwrap_or(model);
-        let body = row::encode_body(row, &place.id, self.shared().settings.model_max_bytes)?;
-        Ok(Draft { body, entries: Entries::of(row, place)? })
+    /// A row as JSON, within the limit.
+    fn encode<M: Model>(&self, row: &M, place: &Place) -> Result<Bytes, Error> {
+        Ok(row::encode_body(row, &place.id, self.shared().settings.model_max_bytes)?)
     }
 
     pub(crate) async fn read_row<M: Model>(
@@ -129,13 +131,16 @@ impl<S: Store> Tx<S> {
         level: u32,
     ) -> BoxFuture<'a, Result<Option<M>, Error>> {
         Box::pin(async move {
-            let found = open.txn.get_many(&[place.row_key.clone(), place.manifest_key.clone()]).await?;
+            let definition = self.shared().definition::<M>();
+            let keys = vec![place.row_key.clone(), place.manifest_key.clone()];
+            let found = open.txn.fetch(keys, definition.child_keys()).await?;
             let [Some(row), manifest] = <[_; 2]>::try_from(found).expect("as many values as keys") else {
                 return Ok(None);
             };
             let model: M = row::decode_row(row.clone(), &place.id)?;
             let manifest = manifest.map(ManifestValue::decode).transpose()?;
             let was_half_written = open.is_half_written;
+            definition.require_children(&mut open.txn).await?;
             let children = self.children_of::<M>(open, &place).await?;
             self.release_children::<M>(open, &place, &children, true, level).await?;
 

@@ -28,7 +28,7 @@ struct User {
     status: String,
 }
 
-fn user_events(_user: &User, write: Write) -> Vec<NewEvent> {
+fn user_events(user: &User, write: Write) -> Vec<NewEvent> {
     let event_type = match write {
         Write::Insert => "user.created",
         Write::Update => "user.updated",
@@ -37,7 +37,8 @@ fn user_events(_user: &User, write: Write) -> Vec<NewEvent> {
     let analytics = NewEvent::new(format!("analytics.{event_type}")).topic("analytics");
     let mut events = vec![NewEvent::new(event_type), analytics];
     if write == Write::Insert {
-        events.push(NewEvent::new("user.reminder").topic("reminders").due_in(Duration::from_secs(3_600)));
+        let reminder = NewEvent::new("user.reminder").topic("reminders").due_in(Duration::from_secs(3_600));
+        events.push(reminder.schedule(format!("reminder/{}", user.id)));
     }
     events
 }
@@ -182,19 +183,18 @@ async fn a_user_is_announced_at_once_and_reminded_in_one_hour() -> Result<(), Er
     let db = open().db;
     let user = &john();
     db.transaction(|tx| async move { tx.insert(user).await }).await?;
-    // What waits is moved by an index of its own; here it is enough that a cancel of what is not named finds nothing,
-    // and that a reminder by name is found, moved and cancelled.
-    let held = db
-        .transaction(|tx| async move {
-            let reminder = || NewEvent::new("user.reminder").topic("reminders").key("1");
-            let published =
-                tx.publish(reminder().due_in(Duration::from_secs(3_600)).schedule("reminder/1")).await?;
-            assert_eq!(published.and_then(|published| published.due_ms), Some(NOW_MS + 3_600_000));
-            assert!(tx.reschedule("reminders", "reminder/1", NOW_MS + 7_200_000).await?);
-            tx.cancel_schedule("reminders", "reminder/1").await
-        })
-        .await?;
-    assert!(held);
+    // It waits under its name: it can be moved, replaced and cancelled until it is due.
+    db.transaction(|tx| async move {
+        assert!(tx.reschedule("reminders", "reminder/1", NOW_MS + 7_200_000).await?);
+        let reminder = NewEvent::new("user.reminder").topic("reminders").key("1");
+        let reminder = reminder.due_in(Duration::from_secs(3_600)).schedule("reminder/1");
+        let published = tx.publish(reminder).await?.expect("it has no id of its own");
+        assert_eq!(published.due_ms, Some(NOW_MS + 3_600_000));
+        assert!(tx.cancel_schedule("reminders", "reminder/1").await?);
+        assert!(!tx.cancel_schedule("reminders", "reminder/1").await?, "it is gone");
+        Ok(())
+    })
+    .await?;
     assert_eq!(db.store().now_ms(), NOW_MS);
     Ok(())
 }

@@ -7,6 +7,10 @@
 mod backup;
 mod cancel;
 mod figures;
+mod items;
+mod load;
+mod model_reads;
+mod model_writes;
 mod models;
 mod records;
 mod schedules;
@@ -21,11 +25,12 @@ use tidegate_broker::settings::Settings;
 use crate::output::{Row, json_argument, print};
 
 const LONG_ABOUT: &str = "\
-Measures this machine: produce and consume with the Rust client, model transactions with two indexes and an event, in process \
-and through the port, commit to delivery, a worker's events exactly once, schedule lateness and memory with many pending, \
-cancels that race due entries, backup and restore. Each row has a broker of its own in this process (that of the schedules \
-in another one), on a fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every \
-commit durable before it is acknowledged.";
+Measures this machine: produce and consume with the Rust client; model transactions with two indexes and an event, in process \
+and through the port; writes with no, two and six indexes, rows under one parent, reads by id, by index and with related \
+rows; commit to delivery, a worker's events exactly once, schedule lateness and memory with many pending, cancels that race \
+due entries, backup and restore. Each row has a broker of its own in this process (that of the schedules in another one), on \
+a fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit durable before it \
+is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")
@@ -51,7 +56,20 @@ pub(crate) fn command() -> Command {
             Arg::new("only")
                 .long("only")
                 .value_name("NAME")
-                .value_parser(["start", "models", "port", "records", "delivery", "schedules", "cancels", "worker", "backup"])
+                .value_parser([
+                    "start",
+                    "models",
+                    "port",
+                    "writes",
+                    "parents",
+                    "reads",
+                    "records",
+                    "delivery",
+                    "schedules",
+                    "cancels",
+                    "worker",
+                    "backup",
+                ])
                 .help("Only this part"),
         )
 }
@@ -92,6 +110,15 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     if wanted("port") {
         add("port", models::through_the_port(&store).await?);
+    }
+    if wanted("writes") {
+        add("writes", model_writes::throughput(&store).await?);
+    }
+    if wanted("parents") {
+        add("parents", model_writes::parents(&store).await?);
+    }
+    if wanted("reads") {
+        add("reads", model_reads::throughput(&store).await?);
     }
     if wanted("delivery") {
         add("delivery", models::commit_to_delivery(&store).await?);

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 
 use super::Figure;
 use super::figures::{percentiles, rate};
+use super::load::repeat;
 use super::stage::Stage;
 
 /// How long each throughput is measured.
@@ -97,48 +98,30 @@ pub(super) async fn through_the_port(store: &StoreAddress) -> anyhow::Result<Vec
 }
 
 async fn inserts(db: &Db<impl Store>, in_flight: u64, way: &str) -> anyhow::Result<Figure> {
-    let (count, elapsed) = side_by_side(db, in_flight, |db, id| async move { insert(&db, id).await }).await?;
+    let db = db.clone();
+    let (count, elapsed) = repeat(in_flight, MEASURED, move |id| {
+        let db = db.clone();
+        async move { insert(&db, id).await }
+    })
+    .await?;
     let what = format!("model + 2 indexes + event{way}, {in_flight} in flight");
     Ok(rate(what, count, elapsed, "transactions/s"))
 }
 
 /// Reads of one of the first rows, each on a snapshot of its own.
 async fn reads(db: &Db<impl Store>, in_flight: u64, way: &str) -> anyhow::Result<Figure> {
-    let read = |db: Db<_>, id: u64| async move {
-        let found: Option<Order> = db.snapshot().await?.find((id % READ_ROWS).to_string().as_str()).await?;
-        anyhow::ensure!(found.is_some(), "a row is missing");
-        Ok(())
-    };
-    let (count, elapsed) = side_by_side(db, in_flight, read).await?;
+    let db = db.clone();
+    let (count, elapsed) = repeat(in_flight, MEASURED, move |id| {
+        let db = db.clone();
+        async move {
+            let found: Option<Order> =
+                db.snapshot().await?.find((id % READ_ROWS).to_string().as_str()).await?;
+            anyhow::ensure!(found.is_some(), "a row is missing");
+            Ok(())
+        }
+    })
+    .await?;
     Ok(rate(format!("read by id{way}, {in_flight} in flight"), count, elapsed, "reads/s"))
-}
-
-/// Does something again and again for a while, with so many at a time: how often, and in what time.
-async fn side_by_side<S, F, Fut>(db: &Db<S>, in_flight: u64, work: F) -> anyhow::Result<(usize, Duration)>
-where
-    S: Store,
-    F: Fn(Db<S>, u64) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = anyhow::Result<()>> + Send,
-{
-    let began = Instant::now();
-    let tasks: Vec<_> = (0..in_flight)
-        .map(|task| {
-            let (db, work) = (db.clone(), work.clone());
-            tokio::spawn(async move {
-                let mut count = 0;
-                while began.elapsed() < MEASURED {
-                    work(db.clone(), task + count * in_flight).await?;
-                    count += 1;
-                }
-                anyhow::Ok(usize::try_from(count)?)
-            })
-        })
-        .collect();
-    let mut count = 0;
-    for task in tasks {
-        count += task.await??;
-    }
-    Ok((count, began.elapsed()))
 }
 
 /// From the commit's acknowledgement to the record at a consumer, with 500 transactions a second.

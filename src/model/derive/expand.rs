@@ -208,6 +208,12 @@ fn children(model: &Definition) -> TokenStream {
     quote! {
         const CHILDREN: &'static [&'static str] = &[#(<#children as #library::Model>::TABLE),*];
 
+        fn named_by() -> ::std::vec::Vec<#library::ChildReference> {
+            let mut children = ::std::vec::Vec::new();
+            #(children.extend(#library::derived::references_to::<#children>(<Self as #library::Model>::TABLE));)*
+            children
+        }
+
         fn release<S: #library::Store>(
             release: #library::Release<'_, S>,
         ) -> #library::BoxFuture<'_, ::core::result::Result<(), #library::Error>> {

@@ -18,6 +18,8 @@ mod conflict;
 mod directory;
 mod files;
 mod journal;
+#[cfg(any(test, feature = "lossy-files"))]
+pub mod lossy_files;
 mod maintenance;
 mod metrics;
 mod options;
@@ -95,6 +97,15 @@ impl EmbeddedStore {
     #[must_use]
     pub fn is_in(dir: impl AsRef<Path>) -> bool {
         dir.as_ref().join(directory::FORMAT_NAME).exists()
+    }
+
+    /// Opens the store on files in memory that lose what was not synced.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. What the files fail with after a crash is among them.
+    #[cfg(any(test, feature = "lossy-files"))]
+    pub fn open_lossy(files: &lossy_files::LossyFiles, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        Self::open_files(Arc::new(files.clone()), None, options)
     }
 
     /// Opens the store in a directory that nobody else has.

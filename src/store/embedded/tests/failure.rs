@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::super::files::FileLayer;
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore, OpenError, SyncPolicy};
-use super::lossy_files::LossyFiles;
 use super::workload::Workload;
 use crate::{
     CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, TransactionLimits, Txn,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore};
-use super::lossy_files::LossyFiles;
 use crate::{CommitError, CommitToken, Committed, Outcome, ReadError, Store, SystemClock, Txn};
 
 const SEGMENT: &str = "journal-000000000001";

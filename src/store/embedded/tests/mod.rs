@@ -7,7 +7,6 @@ mod conformance;
 mod failure;
 mod hanging;
 mod kill;
-mod lossy_files;
 mod reading;
 mod recovery;
 mod runs;

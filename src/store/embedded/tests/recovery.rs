@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::files::FileLayer;
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore, SyncPolicy};
-use super::lossy_files::LossyFiles;
 use super::workload::Workload;
 use crate::SystemClock;
 

@@ -1,8 +1,8 @@
 //! Which runs the store knows, and what it says of their attempts.
 
 use super::super::files::FileLayer;
+use super::super::lossy_files::LossyFiles;
 use super::super::runs::{Attempted, FILE_NAME, RUNS_KEPT, Runs};
-use super::lossy_files::LossyFiles;
 use crate::{CommitToken, Outcome, Version};
 
 fn begin(files: &LossyFiles, version: u64) -> Runs {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedMetrics, EmbeddedOptions, EmbeddedStore};
-use super::lossy_files::LossyFiles;
 use crate::{Direction, KeyRange, Store, SystemClock, Txn};
 
 /// How often a test commits something while it waits for what goes on behind the commits.

@@ -12,13 +12,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::files::{FileLayer, StoreFile};
+use super::files::{FileLayer, StoreFile};
 
 const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory. Clones are the same disk.
-#[derive(Clone, Debug)]
-pub(super) struct LossyFiles {
+#[derive(Clone, Debug, Default)]
+pub struct LossyFiles {
     disk: Arc<Mutex<Disk>>,
     released: Arc<Condvar>,
 }
@@ -100,7 +100,7 @@ fn change_names(names: &mut BTreeMap<String, usize>, change: &NameChange) {
 
 impl LossyFiles {
     /// An empty disk.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self::of(Disk::default())
     }
 
@@ -109,7 +109,7 @@ impl LossyFiles {
     }
 
     /// Lets no sync of this file end until [`release_syncs`](Self::release_syncs).
-    pub(super) fn hold_syncs_of(&self, name: &str) {
+    pub fn hold_syncs_of(&self, name: &str) {
         let mut disk = self.disk();
         let file = disk.names[name];
         disk.held = Some((file, 0));
@@ -123,45 +123,51 @@ impl LossyFiles {
     }
 
     /// Lets the syncs go on.
-    pub(super) fn release_syncs(&self) {
+    pub fn release_syncs(&self) {
         self.disk().held = None;
         self.released.notify_all();
     }
 
     /// Lets one more of the syncs that are held go on.
-    pub(super) fn release_one_sync(&self) {
+    pub fn release_one_sync(&self) {
         self.disk().let_through += 1;
         self.released.notify_all();
     }
 
     /// Returns when that many syncs have been held since the first [`hold_syncs_of`](Self::hold_syncs_of).
-    pub(super) fn wait_until_held(&self, syncs: u64) {
+    pub fn wait_until_held(&self, syncs: u64) {
         let waited = self.released.wait_while(self.disk(), |disk| disk.held_syncs < syncs);
         drop(waited.expect("nothing panics with the lock held"));
     }
 
+    /// Whether it has crashed: nothing works any more.
+    #[must_use]
+    pub fn is_crashed(&self) -> bool {
+        self.disk().is_crashed
+    }
+
     /// How many changes were made: writes, lengths, syncs and names.
-    pub(super) fn changes(&self) -> u64 {
+    pub fn changes(&self) -> u64 {
         self.disk().changes
     }
 
     /// Crashes at the change of that number: it may or may not be done, and nothing works any more.
-    pub(super) fn crash_at(&self, change: u64) {
+    pub fn crash_at(&self, change: u64) {
         self.disk().crash_at = Some(change);
     }
 
     /// How many syncs of files there were.
-    pub(super) fn syncs(&self) -> u64 {
+    pub fn syncs(&self) -> u64 {
         self.disk().syncs
     }
 
     /// Fails the sync of that number, and forgets that there was something to sync.
-    pub(super) fn fail_sync_at(&self, sync: u64) {
+    pub fn fail_sync_at(&self, sync: u64) {
         self.disk().fail_sync_at = Some(sync);
     }
 
     /// Lets all files together have only so many bytes.
-    pub(super) fn limit(&self, capacity_bytes: Option<u64>) {
+    pub fn limit(&self, capacity_bytes: Option<u64>) {
         self.disk().capacity_bytes = capacity_bytes;
     }
 
@@ -178,12 +184,12 @@ impl LossyFiles {
     }
 
     /// How many bytes all files together have.
-    pub(super) fn used_bytes(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         self.disk().used_bytes()
     }
 
     /// Changes a byte of a file, as a failing disk does.
-    pub(super) fn damage(&self, name: &str, offset: u64) {
+    pub fn damage(&self, name: &str, offset: u64) {
         let mut disk = self.disk();
         let file = disk.names[name];
         let file = &mut disk.files[file];
@@ -192,13 +198,13 @@ impl LossyFiles {
     }
 
     /// The bytes of a file.
-    pub(super) fn contents(&self, name: &str) -> Vec<u8> {
+    pub fn contents(&self, name: &str) -> Vec<u8> {
         let disk = self.disk();
         disk.files[disk.names[name]].seen.clone()
     }
 
     /// The disk as it is found when the process dies now and the machine does not.
-    pub(super) fn after_kill(&self) -> Self {
+    pub fn after_kill(&self) -> Self {
         let disk = self.disk();
         let copy = |file: &Contents| Contents {
             seen: file.seen.clone(),
@@ -217,7 +223,7 @@ impl LossyFiles {
     }
 
     /// The disk as it may be found after a crash now.
-    pub(super) fn after_crash(&self, rng: &mut StdRng) -> Self {
+    pub fn after_crash(&self, rng: &mut StdRng) -> Self {
         let disk = self.disk();
         let keep_percent = [0, 50, 90, 100][rng.random_range(0..4)];
         let mut survived = Disk { names: disk.durable_names.clone(), ..Disk::default() };
