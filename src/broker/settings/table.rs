@@ -219,7 +219,7 @@ settings! {
     "metrics.series.max" metrics_series_max: usize [100..=10_000_000] = "20000",
         "Most series that one metric has at /metrics; tidegate_metrics_truncated says whether more exist";
 
-    "log.filter" log_filter: String = "info",
+    "log.filter" log_filter: String = "info,tikv_client=warn",
         "What is logged to standard error, as `tracing` filters are written: `info`, `tidegate_broker=debug`";
     "log.format" log_format: String = "text",
         "How it is logged: `text` or `json`";
