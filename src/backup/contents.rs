@@ -47,6 +47,7 @@ pub fn place_of(kind: Kind) -> Place {
         | Kind::Unique
         | Kind::Reference
         | Kind::Backfill
+        | Kind::Built
         | Kind::User => Place::Entries,
     }
 }

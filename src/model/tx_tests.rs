@@ -400,3 +400,35 @@ async fn a_transaction_over_the_stores_limit_is_refused_as_such() {
     let refused = db.transaction(|tx| async move { tx.insert(flight).await }).await;
     assert!(matches!(refused, Err(Error::Commit(CommitError::TooLarge { limit: 1_000, .. }))));
 }
+
+macro_rules! made_by_a_macro {
+    ($(#[$attribute:meta])* $name:ident) => {
+        #[derive(Clone, Serialize, Deserialize, Model)]
+        #[model(crate = crate, table = "made")]
+        $(#[$attribute])*
+        struct $name {
+            id: i64,
+            city: String,
+        }
+    };
+}
+
+made_by_a_macro!(
+    #[model(index(name = "by_city", fields = [city]))]
+    Made
+);
+
+/// What the derive named was not what it meant where fields and attributes come from different places.
+#[tokio::test]
+async fn a_struct_that_another_macro_writes_is_a_model_too() {
+    let db = fixture().db;
+    let made = &Made { id: 1, city: "Delft".into() };
+    let found = db
+        .transaction(|tx| async move {
+            tx.insert(made).await?;
+            tx.query::<Made>("by_city").value("Delft").first().await
+        })
+        .await
+        .expect("committed");
+    assert_eq!(found.map(|made| made.id), Some(1));
+}

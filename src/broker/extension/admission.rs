@@ -52,7 +52,8 @@ impl Rights {
             | Kind::Manifest
             | Kind::Unique
             | Kind::Reference
-            | Kind::Backfill => Self::OWN,
+            | Kind::Backfill
+            | Kind::Built => Self::OWN,
             Kind::User => Self { put_versioned: true, ..Self::OWN },
             _ => Self::NONE,
         }

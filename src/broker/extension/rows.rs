@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use tidegate_format::{
-    BackfillKey, BackfillValue, DoneKey, EventIdKey, EventValue, FormatError, IndexKey, Kind, MARKER,
-    ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey, OffsetValue, OutboxKey, ParkedKey,
-    ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey, UniqueKey, UniqueValue, check_group_id,
-    check_schedule_id, check_table_name,
+    BackfillKey, BackfillValue, BuiltKey, BuiltValue, DoneKey, EventIdKey, EventValue, FormatError, IndexKey,
+    Kind, MARKER, ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey, OffsetValue,
+    OutboxKey, ParkedKey, ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey, UniqueKey,
+    UniqueValue, check_group_id, check_schedule_id, check_table_name,
 };
 
 /// What is wrong with a row, in words.
@@ -50,6 +50,10 @@ pub(super) fn decode(kind: Kind, key: &[u8], value: &Bytes) -> Result<Row, Wrong
         Kind::Backfill => {
             check_table(&read(BackfillKey::decode(key))?.table)?;
             read(BackfillValue::decode(value))?;
+        }
+        Kind::Built => {
+            check_table(&read(BuiltKey::decode(key))?.table)?;
+            read(BuiltValue::decode(value))?;
         }
         Kind::EventId => {
             read(EventIdKey::decode(key))?;

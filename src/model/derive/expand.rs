@@ -7,11 +7,12 @@ use syn::spanned::Spanned;
 use syn::{Ident, LitStr};
 
 use crate::definition::{Definition, Events, IndexDefinition, IndexedField, OnDelete};
+use crate::path::here;
 
 pub(crate) fn expand(model: &Definition) -> TokenStream {
     let Definition { name, library, table, id, upgrades, skips_unchanged, .. } = model;
     let has_times = model.created_at.is_some() || model.updated_at.is_some();
-    let id = quote_spanned!(id.span()=> #library::ToModelId::to_model_id(&self.#id));
+    let id = quote_spanned!(here(id.span())=> #library::ToModelId::to_model_id(&self.#id));
     let (indexes, references, relationships) = (indexes(model), references(model), relationships(model));
     let (events, stored, children) = (events(model), stored(model), children(model));
     quote! {
@@ -66,9 +67,10 @@ fn field_of(model: &Definition, field: &IndexedField) -> TokenStream {
         return quote!(#library::Field::<#name>::each(#text, #library::FieldType::Bytes, |row, values| { #put }));
     }
     let place = field.path.place(&row);
-    let put =
-        field.path.visit(&row, |value| quote_spanned!(span=> #library::IndexField::put(#value, values);));
-    let field_type = quote_spanned! {span=>
+    let put = field
+        .path
+        .visit(&row, |value| quote_spanned!(here(span)=> #library::IndexField::put(#value, values);));
+    let field_type = quote_spanned! {here(span)=>
         #library::derived::field_type_of(|row: &#name| ::core::option::Option::Some(&#place))
     };
     let ignore_case = field.ignores_case.then(|| quote!(.ignore_case()));
@@ -80,19 +82,19 @@ fn references(model: &Definition) -> TokenStream {
     let references = model.references.iter().map(|reference| {
         let (field, parent) = (&reference.field, &reference.parent);
         let text = field.unraw().to_string();
-        let ids = quote_spanned!(field.span()=> |row| #library::derived::ids_in(&row.#field));
+        let ids = quote_spanned!(here(field.span())=> |row| #library::derived::ids_in(&row.#field));
         let span = parent.span();
         match reference.on_delete {
             OnDelete::Restrict => {
-                quote_spanned!(span=> #library::Reference::<#name>::restrict::<#parent>(#text, #ids))
+                quote_spanned!(here(span)=> #library::Reference::<#name>::restrict::<#parent>(#text, #ids))
             }
             OnDelete::Cascade => {
-                quote_spanned!(span=> #library::Reference::<#name>::cascade::<#parent>(#text, #ids))
+                quote_spanned!(here(span)=> #library::Reference::<#name>::cascade::<#parent>(#text, #ids))
             }
             OnDelete::SetNull => {
                 let forget =
-                    quote_spanned!(field.span()=> |row, id| #library::derived::forget_in(&mut row.#field, id));
-                quote_spanned!(span=> #library::Reference::<#name>::set_null::<#parent>(#text, #ids, #forget))
+                    quote_spanned!(here(field.span())=> |row, id| #library::derived::forget_in(&mut row.#field, id));
+                quote_spanned!(here(span)=> #library::Reference::<#name>::set_null::<#parent>(#text, #ids, #forget))
             }
         }
     });
@@ -109,8 +111,8 @@ fn relationships(model: &Definition) -> TokenStream {
     let relationships = model.relationships.iter().map(|relationship| {
         let (field, field_type, ids) = (&relationship.field, &relationship.field_type, &relationship.ids);
         let text = field.unraw().to_string();
-        let ids = quote_spanned!(ids.span()=> |row: &#name| #library::derived::ids_in(&row.#ids));
-        quote_spanned! {field.span()=>
+        let ids = quote_spanned!(here(ids.span())=> |row: &#name| #library::derived::ids_in(&row.#ids));
+        quote_spanned! {here(field.span())=>
             #library::Relationship::<#name>::new(#text, |models, nested, rows| {
                 #library::fill::<#name, #field_type>(models, nested, rows, #ids, |row: &mut #name, related| {
                     row.#field = related;
@@ -168,10 +170,10 @@ fn stored(model: &Definition) -> TokenStream {
     }
     let emptied = relationships.iter().map(|relationship| {
         let field = &relationship.field;
-        quote_spanned!(field.span()=> row.#field = ::core::default::Default::default();)
+        quote_spanned!(here(field.span())=> row.#field = ::core::default::Default::default();)
     });
     let created = created_at.as_ref().map(|field| {
-        quote_spanned! {field.span()=>
+        quote_spanned! {here(field.span())=>
             match stamp.before {
                 ::core::option::Option::Some(before) => row.#field = ::core::clone::Clone::clone(&before.#field),
                 ::core::option::Option::None => #library::derived::set_time(&mut row.#field, stamp.now_ms),
@@ -179,7 +181,7 @@ fn stored(model: &Definition) -> TokenStream {
         }
     });
     let updated = updated_at.as_ref().map(|field| {
-        quote_spanned! {field.span()=>
+        quote_spanned! {here(field.span())=>
             match stamp.before {
                 ::core::option::Option::Some(before) if stamp.is_trial => {
                     row.#field = ::core::clone::Clone::clone(&before.#field);
@@ -188,7 +190,7 @@ fn stored(model: &Definition) -> TokenStream {
             }
         }
     });
-    let clone = quote_spanned!(name.span()=> <Self as ::core::clone::Clone>::clone(self));
+    let clone = quote_spanned!(here(name.span())=> <Self as ::core::clone::Clone>::clone(self));
     quote! {
         fn stored(&self, stamp: &#library::Stamp<'_, Self>) -> ::core::option::Option<Self> {
             let mut row = #clone;

@@ -1,6 +1,6 @@
 //! The way to an indexed field: `a.b`, through an `Option` by `a?.b`, through a `Vec` by `a[].b`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Token};
@@ -78,9 +78,9 @@ impl FieldPath {
         for step in &self.steps {
             let name = &step.name;
             at = match through {
-                Through::Field => quote_spanned!(name.span()=> #at.#name),
-                Through::Option => quote_spanned!(name.span()=> #at.as_ref()?.#name),
-                Through::Each => quote_spanned!(name.span()=> #at.iter().next()?.#name),
+                Through::Field => quote_spanned!(here(name.span())=> #at.#name),
+                Through::Option => quote_spanned!(here(name.span())=> #at.as_ref()?.#name),
+                Through::Each => quote_spanned!(here(name.span())=> #at.iter().next()?.#name),
             };
             through = step.through;
         }
@@ -94,14 +94,14 @@ impl FieldPath {
         let mut wraps = vec![];
         for (depth, step) in self.steps.iter().enumerate() {
             let name = &step.name;
-            at = quote_spanned!(name.span()=> #at.#name);
+            at = quote_spanned!(here(name.span())=> #at.#name);
             if depth + 1 < self.steps.len() && step.through != Through::Field {
                 let inner = format_ident!("inner{depth}");
                 wraps.push((step.through, at, inner.clone()));
                 at = quote!(#inner);
             }
         }
-        let mut statement = with(quote_spanned!(last=> &#at));
+        let mut statement = with(quote_spanned!(here(last)=> &#at));
         for (through, outer, inner) in wraps.into_iter().rev() {
             statement = match through {
                 Through::Option => {
@@ -112,4 +112,10 @@ impl FieldPath {
         }
         statement
     }
+}
+
+/// For errors at `span`, and with the names of the code around: a struct that another macro writes has spans of its own
+/// kind, and what the derive names there would not be what it names elsewhere.
+pub(crate) fn here(span: Span) -> Span {
+    span.resolved_at(Span::call_site())
 }

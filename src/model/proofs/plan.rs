@@ -12,6 +12,8 @@ pub(super) const LANES: [u8; 3] = [BLOG, 1, 2];
 const BLOG: u8 = 0;
 
 /// One thing that a transaction does.
+// A plan has but a few of them.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Blog(Step),

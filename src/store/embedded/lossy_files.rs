@@ -116,7 +116,7 @@ impl LossyFiles {
     }
 
     /// The same for those of handles that are opened from now on.
-    pub(super) fn hold_syncs_of_later_handles_of(&self, name: &str) {
+    pub fn hold_syncs_of_later_handles_of(&self, name: &str) {
         let mut disk = self.disk();
         let file = disk.names[name];
         disk.held = Some((file, disk.handles + 1));
@@ -172,12 +172,12 @@ impl LossyFiles {
     }
 
     /// How many bytes were written to the journal that are nothing but zeros.
-    pub(super) fn zeros_written(&self) -> u64 {
+    pub fn zeros_written(&self) -> u64 {
         self.disk().zeros_written
     }
 
     /// How many handles of files whose names begin so are open.
-    pub(super) fn open_handles(&self, prefix: &str) -> u64 {
+    pub fn open_handles(&self, prefix: &str) -> u64 {
         let disk = self.disk();
         let named = disk.names.iter().filter(|(name, _)| name.starts_with(prefix));
         named.map(|(_, file)| disk.files[*file].handles).sum()

@@ -33,6 +33,7 @@ const PUT: &[Kind] = &[
     Kind::Unique,
     Kind::Reference,
     Kind::Backfill,
+    Kind::Built,
     Kind::User,
 ];
 /// Kinds that can be read but are never put: outboxes get their entries under the version of the commit.

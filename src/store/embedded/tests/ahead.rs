@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore, OpenError};
-use super::lossy_files::LossyFiles;
 use super::workload::Workload;
 use crate::{Store, SystemClock, Txn};
 

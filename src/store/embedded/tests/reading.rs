@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore};
-use super::lossy_files::LossyFiles;
 use crate::{Clock, Direction, KeyRange, ManualClock, ScanLimit, Store, SystemClock, Txn, Version};
 
 const OVERLAY_BYTES: usize = 100_000;
