@@ -14,9 +14,9 @@ use tidegate_format::PartitionId;
 use tidegate_model::Wakeup;
 use tidegate_protocol::extension::Done;
 use tidegate_protocol::extension::hint::{Hint, HintedPartition};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::net::pool::{Pool, Purpose};
 use crate::{ClientOptions, Error};
@@ -25,6 +25,8 @@ use crate::{ClientOptions, Error};
 const LINGER: Duration = Duration::from_millis(2);
 /// Partitions of one hint, at most; more go into the next.
 const PARTITIONS_MAX: usize = 10_000;
+/// How long [`Hints::flush`] waits.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// Which connection to a broker it has.
 const CONNECTION: usize = 0;
 /// Hints that were answered, and that were not, as the `metrics` crate counts them.
@@ -59,10 +61,18 @@ struct ToBroker {
 }
 
 /// What a broker has not been told yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     partitions: Mutex<BTreeSet<HintedPartition>>,
     added: Notify,
+    /// Whether every hint was answered or given up.
+    settled: watch::Sender<bool>,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { partitions: Mutex::default(), added: Notify::new(), settled: watch::Sender::new(true) }
+    }
 }
 
 impl Drop for ToBroker {
@@ -82,6 +92,15 @@ impl Hints {
             ToBroker { waiting, task: tokio::spawn(sending).abort_handle() }
         };
         Self { brokers: options.bootstrap.iter().map(to_broker).collect(), counters }
+    }
+
+    /// Waits until the brokers were told of all that was committed before, for a while at most.
+    pub(crate) async fn flush(&self) {
+        for broker in &self.brokers {
+            let mut settled = broker.waiting.settled.subscribe();
+            // What was not told by then is found by a sweep.
+            let _late = timeout(FLUSH_MAX, settled.wait_for(|settled| *settled)).await;
+        }
     }
 
     pub(crate) fn figures(&self) -> HintFigures {
@@ -105,8 +124,16 @@ impl Waiting {
         let hinted = partitions
             .iter()
             .map(|id| HintedPartition { topic: id.topic.0.as_u128(), partition: id.partition.0 });
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).extend(hinted);
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.extend(hinted);
+        self.settled.send_replace(partitions.is_empty());
         self.added.notify_one();
+    }
+
+    /// A hint was answered or given up.
+    fn answered(&self) {
+        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        self.settled.send_replace(partitions.is_empty());
     }
 
     fn take(&self) -> Vec<HintedPartition> {
@@ -142,6 +169,7 @@ async fn send_hints(address: String, pool: Arc<Pool>, waiting: Arc<Waiting>, cou
                 tracing::warn!(broker = address, %error, "a hint was not acknowledged: its events wait for a sweep");
             }
         }
+        waiting.answered();
     }
 }
 

@@ -238,6 +238,9 @@ impl Tidegate {
             #[cfg(feature = "embedded")]
             Host::OwnBroker(own) => own.stop().await,
             Host::Tikv { store, hints } => {
+                if let Some(hints) = &hints {
+                    hints.flush().await;
+                }
                 drop((self.db, hints));
                 store.shutdown().await;
             }

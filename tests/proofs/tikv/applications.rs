@@ -1,0 +1,126 @@
+//! Models and events from an application that writes straight to TiKV, in a process of its own: the broker finds the
+//! events by the application's hints, also when either of them is killed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tidegate_tests::admin::create_topic;
+use tidegate_tests::admin_http::metrics;
+use tidegate_tests::broker::{Broker, binary, on};
+use tidegate_tests::deadline::Deadline;
+use tidegate_tests::ledger::audit_log;
+use tidegate_tests::log_reader::read_log;
+use tidegate_tests::member::Member;
+use tidegate_tests::program::run;
+use tidegate_tests::shared_ledger::{SharedLedger, listed};
+use tidegate_tests::tikv_cluster::OwnCluster;
+
+const TOPIC: &str = "orders";
+const PARTITIONS: i32 = 4;
+const KEYS: u32 = 20;
+/// Nobody finds anything by looking for it.
+const NEVER_SWEEPS: [&str; 4] = ["--relay-sweep-min-ms", "3600000", "--relay-sweep-max-ms", "3600000"];
+
+/// The example `tikv_orders` of the Rust client: writes orders `from..from + count` of each key, with their events.
+fn application(store: &str, broker: &str, from: u32, count: u32) -> Command {
+    let mut command = Command::new(example());
+    command.args([store, broker]).args([KEYS, from, count].map(|number| number.to_string()));
+    command
+}
+
+/// Beside the binary, where `cargo build --all-targets` puts it.
+fn example() -> PathBuf {
+    binary().with_file_name("examples").join(format!("tikv_orders{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn completes(command: &mut Command) {
+    let outcome = run(command);
+    assert!(outcome.success, "{}", outcome.standard_error);
+}
+
+fn spawn(command: &mut Command) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("the example is built")
+}
+
+/// So many of each key.
+fn produced(each: u32) -> BTreeMap<u32, u32> {
+    (0..KEYS).map(|key| (key, each)).collect()
+}
+
+/// Waits until the log is whole, and checks it.
+fn log_is(broker: &Broker, each: u32) {
+    let deadline = Deadline::start();
+    loop {
+        let faults = audit_log(&read_log(broker.bootstrap(), TOPIC, PARTITIONS), &produced(each));
+        if faults.is_empty() {
+            break;
+        }
+        // Whatever is wrong but that some are still to come does not mend itself.
+        assert!(!deadline.has_passed(), "{}", listed(&faults));
+    }
+    assert_eq!(late(broker), 0.0, "none was found where an earlier turn should have");
+}
+
+fn late(broker: &Broker) -> f64 {
+    metrics(broker.admin()).get("tidegate_outbox_late_total").copied().unwrap_or(0.0)
+}
+
+#[test]
+fn events_written_straight_to_the_store_are_delivered_though_nobody_looks_for_them() {
+    let cluster = OwnCluster::start();
+    let store = cluster.namespace("shop");
+    let broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
+    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    let ledger = SharedLedger::new(PARTITIONS);
+    let member = Member::join(broker.bootstrap(), "shipping", TOPIC, "only", &[], &ledger);
+    // One after the other: each finds partitions that have fallen quiet.
+    for round in 0..3 {
+        completes(&mut application(&store, broker.bootstrap(), round * 50, 50));
+        let each = (round + 1) * 50;
+        ledger.wait_until(&format!("{each} of each key are committed"), |ledger| {
+            ledger.committed() == usize::try_from(each * KEYS).expect("small")
+        });
+    }
+    member.leave();
+    log_is(&broker, 150);
+}
+
+#[test]
+fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
+    let cluster = OwnCluster::start();
+    let store = cluster.namespace("shop");
+    let mut broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
+    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    let mut writer = spawn(&mut application(&store, broker.bootstrap(), 0, 200));
+    let ledger = SharedLedger::new(PARTITIONS);
+    let member = Member::join(broker.bootstrap(), "shipping", TOPIC, "only", &[], &ledger);
+    for kills in 1..=3 {
+        ledger.wait_until("some more are committed", |ledger| ledger.committed() >= kills * 500);
+        broker.kill();
+        broker.restart();
+    }
+    assert!(writer.wait().expect("it ends").success());
+    ledger.wait_until("all are committed", |ledger| {
+        ledger.committed() == usize::try_from(200 * KEYS).expect("small")
+    });
+    member.leave();
+    log_is(&broker, 200);
+}
+
+#[test]
+fn what_was_written_while_no_broker_ran_is_delivered_when_one_starts() {
+    let cluster = OwnCluster::start();
+    let store = cluster.namespace("shop");
+    let mut broker = Broker::start_with(&on(&store));
+    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    broker.terminate();
+    completes(&mut application(&store, broker.bootstrap(), 0, 30));
+    broker.restart();
+    log_is(&broker, 30);
+}
