@@ -34,7 +34,8 @@ impl<S: Store> Tx<S> {
     /// Commits that a group wants the record at `offset` of a partition next: the one after the last that it is done
     /// with. Consumers of the group, whatever their language, go on there.
     ///
-    /// Two transactions that commit an offset of one partition conflict.
+    /// Two transactions that commit an offset of one partition conflict. It is not for groups of workers, which keep marks and
+    /// parked records beside their offsets: those are set and reset through a broker.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -72,7 +72,8 @@ pub struct Reference<M: 'static> {
 
 impl<M: Model> Reference<M> {
     /// A field whose ids are rows of `P`, which must list this model's table in [`Model::CHILDREN`]. Rows that are
-    /// there already are found from `P` once [`Db::backfill`](crate::Db::backfill) has been through them.
+    /// there already are found from `P` once [`Db::backfill`](crate::Db::backfill) has been through them; until then rows
+    /// of `P` are not deleted ([`QueryError::NotBuilt`](crate::QueryError::NotBuilt)).
     ///
     /// # Panics
     /// If `P` does not list it: when the program is compiled, in a constant.
