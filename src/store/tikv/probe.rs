@@ -6,6 +6,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use prost::Message;
+use tokio::time::Instant;
+use tonic::Status;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -15,6 +17,8 @@ use super::options::{TikvOpenError, TikvOptions, TikvTls};
 const STORE_UP: i32 = 0;
 /// What a Placement Driver says that no store has ever registered with.
 const NOT_BOOTSTRAPPED: i32 = 2;
+/// How long to wait for a leader before asking again.
+const LEADER_WAIT: Duration = Duration::from_millis(100);
 
 #[derive(Clone, PartialEq, Message)]
 struct RequestHeader {
@@ -49,11 +53,14 @@ struct GetMembersResponse {
     #[prost(message, optional, tag = "1")]
     header: Option<ResponseHeader>,
     #[prost(message, optional, tag = "3")]
-    leader: Option<Empty>,
+    leader: Option<Member>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Empty {}
+struct Member {
+    #[prost(string, repeated, tag = "4")]
+    client_urls: Vec<String>,
+}
 
 #[derive(Clone, PartialEq, Message)]
 struct GetAllStoresRequest {
@@ -106,26 +113,76 @@ enum Refusal {
 }
 
 async fn ask(endpoint: &str, pems: Option<&Pems>, limit: Duration) -> Result<(), Refusal> {
-    let channel = connect(endpoint, pems, limit).await.map_err(Refusal::Useless)?;
-    let members: GetMembersResponse = call(&channel, "/pdpb.PD/GetMembers", GetMembersRequest::default())
+    let until = Instant::now() + limit;
+    loop {
+        let (cluster_id, leader) = members(endpoint, pems, limit).await.map_err(Refusal::Useless)?;
+        // The leader alone knows of stores. A cluster that has just started has none for a moment.
+        let reason = match leader {
+            Some(leader) => match stores(&leader, cluster_id, pems, limit).await? {
+                None => return Ok(()),
+                Some(reason) => reason,
+            },
+            None => "it has no leader".to_owned(),
+        };
+        if Instant::now() + LEADER_WAIT >= until {
+            return Err(Refusal::Useless(reason));
+        }
+        tokio::time::sleep(LEADER_WAIT).await;
+    }
+}
+
+/// The cluster's id and the `HOST:PORT` of its leader.
+async fn members(
+    endpoint: &str,
+    pems: Option<&Pems>,
+    limit: Duration,
+) -> Result<(u64, Option<String>), String> {
+    let channel = connect(endpoint, pems, limit).await?;
+    let answer: Result<GetMembersResponse, Status> =
+        call(&channel, "/pdpb.PD/GetMembers", GetMembersRequest::default()).await;
+    let members = answer.map_err(|status| {
+        let reason = describe(&status);
+        match (status.source(), pems) {
+            // With TLS 1.3 the other side looks at the certificate when the handshake is over here.
+            (Some(_), Some(_)) => format!(
+                "it ended the connection, as it does when it refuses the certificate of tikv.tls.cert ({reason})"
+            ),
+            _ => format!("does not answer as a Placement Driver ({reason})"),
+        }
+    })?;
+    let urls = members.leader.into_iter().flat_map(|leader| leader.client_urls);
+    let leader =
+        urls.map(|url| url.trim_start_matches("http://").trim_start_matches("https://").to_owned()).next();
+    Ok((members.header.map_or(0, |header| header.cluster_id), leader))
+}
+
+/// Whether a store is up; `Some` if the one who was asked is not the leader any more.
+async fn stores(
+    leader: &str,
+    cluster_id: u64,
+    pems: Option<&Pems>,
+    limit: Duration,
+) -> Result<Option<String>, Refusal> {
+    let channel = connect(leader, pems, limit)
         .await
-        .map_err(|reason| Refusal::Useless(format!("does not answer as a Placement Driver: {reason}")))?;
-    let cluster_id = members.header.map_or(0, |header| header.cluster_id);
+        .map_err(|reason| Refusal::Useless(format!("its leader {leader} cannot be reached: {reason}")))?;
     let request = GetAllStoresRequest { header: Some(RequestHeader { cluster_id }) };
-    let stores: GetAllStoresResponse =
-        call(&channel, "/pdpb.PD/GetAllStores", request).await.map_err(Refusal::Useless)?;
+    let answer: Result<GetAllStoresResponse, Status> = call(&channel, "/pdpb.PD/GetAllStores", request).await;
+    let stores = match answer {
+        Ok(stores) => stores,
+        Err(status) => return Ok(Some(describe(&status))),
+    };
     match stores.header.and_then(|header| header.error) {
         Some(failure) if failure.kind == NOT_BOOTSTRAPPED => {
             return Err(Refusal::NoStores("none has ever registered".to_owned()));
         }
-        Some(failure) => return Err(Refusal::Useless(failure.message)),
+        Some(failure) => return Ok(Some(failure.message)),
         None => {}
     }
-    let up = stores.stores.iter().filter(|store| store.state == STORE_UP).count();
-    if up == 0 {
-        return Err(Refusal::NoStores(format!("{} are down or leaving", stores.stores.len())));
+    if stores.stores.iter().any(|store| store.state == STORE_UP) {
+        return Ok(None);
     }
-    Ok(())
+    Err(Refusal::NoStores(format!("{} are down or leaving", stores.stores.len())))
 }
 
 async fn connect(endpoint: &str, pems: Option<&Pems>, limit: Duration) -> Result<Channel, String> {
@@ -141,21 +198,24 @@ async fn connect(endpoint: &str, pems: Option<&Pems>, limit: Duration) -> Result
     connecting.connect_timeout(limit).connect().await.map_err(|error| describe(&error))
 }
 
-async fn call<Q, A>(channel: &Channel, path: &'static str, request: Q) -> Result<A, String>
+async fn call<Q, A>(channel: &Channel, path: &'static str, request: Q) -> Result<A, Status>
 where
     Q: Message + 'static,
     A: Message + Default + 'static,
 {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.ready().await.map_err(|error| describe(&error))?;
+    grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let codec = tonic::codec::ProstCodec::<Q, A>::default();
     let answer = grpc.unary(tonic::Request::new(request), PathAndQuery::from_static(path), codec).await;
-    Ok(answer.map_err(|status| describe(&status))?.into_inner())
+    Ok(answer?.into_inner())
 }
 
 /// An error with what lies behind it: the client's own messages leave the cause out.
-fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = match error.downcast_ref::<Status>() {
+        Some(status) => format!("{}: {}", status.code().description(), status.message()),
+        None => error.to_string(),
+    };
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
