@@ -4,6 +4,10 @@
 //! million through the timer while another million waits there, of one partition on the embedded store in a temporary
 //! directory. For each hundred thousand it prints what a turn took that moves 1,000 entries, one that finds nothing, and
 //! one that reads from the start. The store's clock is set: 20,000 entries a second come due.
+//!
+//! `-- --store tikv://PD/NAMESPACE` does the first of these on TiKV, in a namespace that is not used yet, before and after
+//! old versions were collected. Entries of the last `commit.max.ms` are looked at again there in each turn, so a turn that
+//! moves nothing is taken once those have passed. `--transactions N` sends N times a thousand entries in each step.
 
 #![allow(clippy::expect_used, missing_docs)]
 
@@ -15,7 +19,9 @@ use tidegate_format::{BrokerId, PartitionId, PartitionIndex, TopicId};
 use tidegate_log::{Ownership, take_ownership};
 use tidegate_outbox::relay::{Relay, RelayLimits, RelaySettings};
 use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
-use tidegate_store::{EmbeddedOptions, EmbeddedStore, ManualClock, Store, Txn};
+use tidegate_store::{
+    AnyStore, EmbeddedOptions, EmbeddedStore, ManualClock, Store, TikvOptions, TikvStore, Txn, Version,
+};
 use uuid::Uuid;
 
 const STEPS: usize = 10;
@@ -27,7 +33,7 @@ const A_DAY_MS: i64 = 86_400_000;
 const IDLE_TURNS: u32 = 100;
 
 struct Bench {
-    store: EmbeddedStore,
+    store: AnyStore,
     clock: ManualClock,
     ownership: Ownership,
     relay: Relay,
@@ -76,6 +82,9 @@ impl Bench {
                 moving.push(took);
             }
             moving.sort_unstable();
+            // What was moved within that time is looked over again until it has passed.
+            tokio::time::sleep(Duration::from_millis(self.store.order_lag_ms())).await;
+            self.turn().await;
             let mut idle = Duration::ZERO;
             for _ in 0..IDLE_TURNS {
                 idle += self.turn().await.1;
@@ -94,23 +103,54 @@ impl Bench {
     }
 }
 
-#[tokio::main]
-async fn main() {
-    // As part of a test run it only shows that it works.
-    let transactions = if std::env::args().any(|arg| arg == "--bench") { 100 } else { 1 };
-    let directory = tempfile::tempdir().expect("a directory");
-    let clock = ManualClock::at(1_700_000_000_000);
-    let options = EmbeddedOptions::new(Arc::new(clock.clone()));
-    let store = EmbeddedStore::open(directory.path(), options).expect("a store");
+/// The value of an argument.
+fn argument(name: &str) -> Option<String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != name);
+    arguments.nth(1)
+}
+
+async fn bench(store: AnyStore, clock: ManualClock) -> Bench {
     let topic = TopicId(Uuid::from_u128(1));
     let mut txn = store.begin().await.expect("a snapshot");
     ensure_topic(&mut txn, "bench", &TopicDefaults::default(), topic).await.expect("a topic");
     txn.commit().await.expect("committed");
     let id = PartitionId { topic, partition: PartitionIndex(0) };
     let (ownership, _) = take_ownership(&store, id, BrokerId(1)).await.expect("taken");
+    let lag_ms = i64::try_from(store.order_lag_ms()).expect("some seconds");
     let limits = RelayLimits { records_max: PER_TRANSACTION, ..RelayLimits::default() };
-    let settings = RelaySettings { limits, ..RelaySettings::default() };
-    let mut bench = Bench { store, clock, ownership, relay: Relay::new(id), settings };
+    let settings = RelaySettings { limits, overlap_ms: lag_ms, ..RelaySettings::default() };
+    Bench { store, clock, ownership, relay: Relay::new(id), settings }
+}
+
+async fn on_tikv(address: &str, transactions: usize) {
+    let mut options = TikvOptions::new(address.parse().expect("tikv://PD/NAMESPACE"));
+    // Nothing of the bench is needed for long, and it is to see the old versions go.
+    options.limits.max_ms = 10_000;
+    (options.hold_after_ms, options.hold_renew_ms) = (1_000, 1_000);
+    let tikv = TikvStore::connect(options).await.expect("a store");
+    let mut bench = bench(AnyStore::Tikv(tikv.clone()), ManualClock::at(0)).await;
+    bench.run("outbox", None, transactions).await;
+    let newest = tikv.oracle_version().await.expect("a version");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let collected = tikv.collect_garbage(Version(newest.0)).await.expect("collected");
+    println!("\nold versions may go up to {:?}", collected.safe_point);
+    bench.run("outbox, after that", None, transactions).await;
+    tikv.shutdown().await;
+}
+
+#[tokio::main]
+async fn main() {
+    // As part of a test run it only shows that it works.
+    let default = if std::env::args().any(|arg| arg == "--bench") { 100 } else { 1 };
+    let transactions = argument("--transactions").map_or(default, |count| count.parse().expect("a number"));
+    if let Some(address) = argument("--store") {
+        return on_tikv(&address, transactions).await;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::at(1_700_000_000_000);
+    let options = EmbeddedOptions::new(Arc::new(clock.clone()));
+    let store = EmbeddedStore::open(directory.path(), options).expect("a store");
+    let mut bench = bench(store.into(), clock).await;
     bench.run("outbox", None, transactions).await;
     bench.run("timer", Some(AHEAD_MS), transactions).await;
     for _ in 0..STEPS * transactions {
