@@ -45,8 +45,9 @@ pub(crate) async fn load<S: Store>(
             // No record is that late: the next one that comes.
             None => find_offset(client, at, OffsetSpec::Latest).await?.unwrap_or(0),
         };
-        found_group(db, &progress, group, offset).await?;
+        begin_at(db, &progress, offset).await?;
     }
+    found_group(db, group).await;
     forget_old_marks(db, &progress).await?;
     let tx = db.begin().await?;
     let mut txn = tx.store().await?;
@@ -110,13 +111,8 @@ async fn committed<S: Store>(db: &Db<S>, progress: &Progress) -> Result<Option<O
     decode_offset(row)
 }
 
-/// Writes the first committed offset, unless somebody else has; and the group, if nobody has joined it.
-async fn found_group<S: Store>(
-    db: &Db<S>,
-    progress: &Progress,
-    group: &str,
-    offset: i64,
-) -> Result<(), Error> {
+/// Writes the first committed offset, unless somebody else has.
+async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: i64) -> Result<(), Error> {
     db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
         let mut txn = tx.store().await?;
@@ -131,6 +127,17 @@ async fn found_group<S: Store>(
             expire_time_ms: None,
         };
         txn.put(progress.offset_key().clone(), row.encode());
+        Ok(())
+    })
+    .await
+}
+
+/// Writes the row of a group that nobody has joined, so that it is listed, and its offsets expire when nobody renews them. A
+/// broker's port does not admit that: such a group has its offsets and its lag all the same.
+async fn found_group<S: Store>(db: &Db<S>, group: &str) {
+    let founded = db.transaction(|tx| async move {
+        let now_ms = tx.now_ms().await?;
+        let mut txn = tx.store().await?;
         let group_key = GroupKey { group: group.to_owned() }.encode();
         if txn.get(&group_key).await?.is_none() {
             let row = GroupValue {
@@ -146,8 +153,10 @@ async fn found_group<S: Store>(
             txn.put(group_key, row.encode());
         }
         Ok(())
-    })
-    .await
+    });
+    if let Err(error) = founded.await {
+        tracing::debug!(group, %error, "the group is not listed");
+    }
 }
 
 /// Removes marks before the committed offset, which was moved past them by others than workers, in bounded steps.
