@@ -253,9 +253,11 @@ impl<'b> Admission<'b> {
         }
         let TopicId(id) = topic.id;
         let dropped = txn.get(&DroppedTopicKey { id: topic.id }.encode()).await.map_err(read_failure)?;
-        let taken = self.broker.catalogue.find_by_id(topic.id).await;
-        let taken = taken.map_err(|error| Failure::Unavailable { reason: error.to_string() })?;
-        if id.is_nil() || dropped.is_some() || taken.is_some() {
+        // Another may have come into being a moment ago.
+        let refreshed = self.broker.catalogue.refresh().await;
+        refreshed.map_err(|error| Failure::Unavailable { reason: error.to_string() })?;
+        let is_taken = self.broker.catalogue.topics().by_id(topic.id).is_some();
+        if id.is_nil() || dropped.is_some() || is_taken {
             return refused("the id is, or was, another topic's");
         }
         Ok(())

@@ -134,7 +134,8 @@ async fn tokens_that_are_nobodys_or_too_old_have_no_answer() {
     let store = connect(proxy.address).await;
     proxy.lose_next_request();
     let token = put_losing(&store, "lost").await;
-    let foreign = CommitToken { key: key("k"), nonce: 7 };
+    // Of an opening of the store that never was.
+    let foreign = CommitToken { key: key("k"), nonce: (99 << 64) | 7 };
     assert!(matches!(store.outcome(&foreign).await, Err(ReadError::Unavailable { .. })));
     let broken = CommitToken { key: token.key.slice(..5), nonce: token.nonce };
     assert!(matches!(store.outcome(&broken).await, Err(ReadError::Unavailable { .. })));
