@@ -305,12 +305,20 @@ async fn keys_of_unknown_kinds_are_refused_when_copied_and_when_restored() {
     let unknown = ContentError::UnknownKind { key: "\\x7fx".to_owned() };
     assert_eq!(export.next_bytes().await, Err(ExportError::Content(unknown.clone())));
 
-    let header =
-        Header { store_format: 1, snapshot: Version(1), taken_ms: 1, cluster: None, release: String::new() };
+    let supported = FormatVersion::SUPPORTED.get();
+    let header = Header {
+        store_format: supported,
+        snapshot: Version(1),
+        taken_ms: 1,
+        cluster: None,
+        release: String::new(),
+    };
     let mut restore = Restore::begin(store_at(1_000), &header, None, attempt(1)).await.expect("it is empty");
     let entries = vec![(Bytes::from_static(&[0x7F, b'x']), Bytes::from_static(b"1"))];
     assert_eq!(restore.write(entries).await, Err(RestoreError::Content(unknown)));
-    let newer = Header { store_format: 2, ..header };
-    let refused = Restore::begin(store_at(1_000), &newer, None, attempt(1)).await.map(drop);
-    assert_eq!(refused, Err(RestoreError::StoreFormat { found: 2, supported: 1 }));
+    for found in [supported - 1, supported + 1] {
+        let other = Header { store_format: found, ..header.clone() };
+        let refused = Restore::begin(store_at(1_000), &other, None, attempt(1)).await.map(drop);
+        assert_eq!(refused, Err(RestoreError::StoreFormat { found, supported }));
+    }
 }
