@@ -9,7 +9,6 @@ mod bootstrap;
 mod completions;
 mod demo;
 mod group;
-mod interrupt;
 mod logging;
 mod offline_store;
 mod open_files;

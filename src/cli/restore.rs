@@ -13,10 +13,10 @@ use tidegate_broker::BrokerStore;
 use uuid::Uuid;
 
 use self::input::Input;
-use crate::interrupt::interrupted;
 use crate::output::{json_argument, print_done};
 use crate::progress::Progress;
 use crate::snapshot_text::{cluster_text, digest_text, time_text};
+use crate::stop_signal::StopSignal;
 use crate::{offline_store, store};
 
 /// How long to wait for a store whose clock is behind the backup, and how often to look.
@@ -72,11 +72,12 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<()> {
+    let mut stop = StopSignal::new()?;
     let from = arguments.get_one::<PathBuf>("from").expect("clap requires it").clone();
     if arguments.get_flag("check") {
         let summary = tokio::select! {
             summary = check_aside(&from, arguments.get_flag("json")) => summary?,
-            () = interrupted() => anyhow::bail!("interrupted"),
+            () = stop.received() => anyhow::bail!("interrupted"),
         };
         return say(arguments, "whole:", &summary, summary.header.cluster);
     }
@@ -86,7 +87,7 @@ pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<()> {
     );
     let (summary, restored) = tokio::select! {
         done = restore(arguments, &from) => done?,
-        () = interrupted() => anyhow::bail!(
+        () = stop.received() => anyhow::bail!(
             "interrupted: the store is not whole, and `serve` refuses it; run `restore` again, which begins anew"
         ),
     };

@@ -13,11 +13,11 @@ use tidegate_backup::{Decoder, OutputFile, Part, Summary};
 
 use self::source::Source;
 use crate::bootstrap::admin_port_argument;
-use crate::interrupt::interrupted;
 use crate::offline_store;
 use crate::output::{json_argument, print_done};
 use crate::progress::Progress;
 use crate::snapshot_text::{cluster_text, digest_text, time_text};
+use crate::stop_signal::StopSignal;
 
 const LONG_ABOUT: &str = "\
 Writes one snapshot of everything that is kept (models, events, logs, committed offsets, groups, schedules) into a file, \
@@ -69,9 +69,10 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(arguments: &ArgMatches) -> anyhow::Result<()> {
+    let mut stop = StopSignal::new()?;
     let summary = tokio::select! {
         summary = take(arguments) => summary?,
-        () = interrupted() => anyhow::bail!("interrupted: there is no backup"),
+        () = stop.received() => anyhow::bail!("interrupted: there is no backup"),
     };
     let to = arguments.get_one::<PathBuf>("to").expect("clap requires it");
     let sentence = format!(
