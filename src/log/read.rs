@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use tidegate_format::{BrokerId, Offset, OrderVersion, PartitionId, PartitionState};
+use tidegate_protocol::batch::BatchHeader;
 use tidegate_store::{ScanLimit, Txn};
 
 use crate::search::{self, StoredBatch};
@@ -45,6 +46,26 @@ impl Batches {
     pub(crate) fn push(&mut self, batch: Bytes) {
         self.bytes += batch.len();
         self.batches.push(batch);
+    }
+
+    /// The first of these that a limit allows.
+    #[must_use]
+    pub fn within(self, limit: ReadLimit) -> Self {
+        let mut within = Self::default();
+        for batch in self.batches {
+            if !limit.allows(within.batches.len(), within.bytes, batch.len()) {
+                break;
+            }
+            within.push(batch);
+        }
+        within
+    }
+
+    /// The offset after the last record; none without a batch.
+    #[must_use]
+    pub fn end(&self) -> Option<Offset> {
+        let last = BatchHeader::decode(self.batches.last()?).expect("what the log holds was admitted to it");
+        Some(Offset(last.last_offset()).plus(1))
     }
 }
 

@@ -65,7 +65,7 @@ families! {
     Counter FETCH_BYTES "tidegate_fetch_bytes_total" [], "Bytes of record batches given to consumers";
     Counter FETCH_RECORDS "tidegate_fetch_records_total" [], "Records of those batches; a batch is given whole, also from its middle on";
     Counter APPENDED_RECORDS "tidegate_appended_records_total" [], "Records that entered the logs, from producers and from the relay";
-    Counter TAIL_CACHE_READS "tidegate_tail_cache_reads_total" ["result"], "Reads of a partition that were served from memory (hit) or from the store (miss)";
+    Counter TAIL_CACHE_READS "tidegate_tail_cache_reads_total" ["result"], "Reads of a partition that were served from the newest batches in memory (hit), from a page that was read ahead (ahead) or from the store (miss)";
     Gauge PARTITIONS_LOADED "tidegate_partitions_loaded" [], "Partitions that have a task: written or relayed to not long ago";
     Counter RETENTION_SWEEPS "tidegate_retention_sweeps_total" [], "Times that records past their retention were removed from a partition";
     Histogram COMMIT_SECONDS "tidegate_commit_seconds" ["kind"], "Time of one commit of a partition or a group, from asking the store to its answer";

@@ -2,7 +2,7 @@
 //!
 //! What it is: [`PartitionHosts`] gives a partition's requests to its task, which commits them together, moves due
 //! outbox and timer entries into the log in turn with them, and tells readers of what is new. Reading needs no task: it
-//! goes by the partition's [`Status`], the tail cache and the store.
+//! goes by the partition's [`Status`], the tail cache, what was read ahead, and the store.
 //!
 //! What it refuses to do: it knows no request of the protocol; it decides nothing that `tidegate-log` or
 //! `tidegate-outbox` decides.
@@ -21,6 +21,7 @@ mod pace;
 mod partition;
 mod poll;
 mod produce;
+mod read_ahead;
 mod reader;
 mod relay;
 mod retention;
@@ -47,6 +48,7 @@ use partition::Partition;
 pub(crate) use partition::{Status, StatusWatch};
 pub(crate) use poll::{PollLimits, Want};
 pub(crate) use produce::Produced;
+use read_ahead::ReadAhead;
 pub(crate) use reader::{OffsetQuery, ReadPartitionError};
 use topic_source::TopicSource;
 use wake::Hints;
@@ -74,6 +76,7 @@ pub(crate) struct Shared<S: Store> {
     topics: Arc<dyn TopicSource>,
     limits: HostLimits,
     cache: TailCache,
+    read_ahead: ReadAhead,
     producer_ids: ProducerIds<S>,
     partitions: Mutex<HashMap<PartitionId, Arc<Partition>>>,
     hints: Hints,
@@ -105,6 +108,7 @@ impl<S: Store> PartitionHosts<S> {
         let limits = HostLimits::new(settings);
         let shared = Arc::new(Shared {
             cache: TailCache::new(settings.tail_cache_bytes),
+            read_ahead: ReadAhead::new(settings.read_ahead_bytes),
             producer_ids: ProducerIds::new(store.clone(), PRODUCER_ID_BLOCK),
             store,
             topics,
@@ -227,5 +231,7 @@ mod host_tests;
 mod pipeline_tests;
 #[cfg(test)]
 mod poll_tests;
+#[cfg(test)]
+mod read_ahead_tests;
 #[cfg(test)]
 mod relay_tests;

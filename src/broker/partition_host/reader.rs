@@ -3,11 +3,11 @@
 use metrics::counter;
 use tidegate_format::{Offset, OrderVersion, OwnerEpoch, PartitionId};
 use tidegate_log::{
-    AdmittedBatch, EpochEnd, OffsetError, ReadLimit, ReadResult, TimestampedOffset, epoch_end_offset,
-    find_by_timestamp, find_max_timestamp, read,
+    AdmittedBatch, EpochEnd, ReadLimit, ReadResult, TimestampedOffset, epoch_end_offset, find_by_timestamp,
+    find_max_timestamp,
 };
 use tidegate_outbox::hold::{HoldRejection, HoldRules, Plan, plan};
-use tidegate_protocol::batch::{BatchHeader, NO_TIMESTAMP};
+use tidegate_protocol::batch::NO_TIMESTAMP;
 use tidegate_store::Store;
 
 use super::{PartitionError, PartitionHosts, Status, StatusWatch};
@@ -71,18 +71,22 @@ impl<S: Store> PartitionHosts<S> {
         {
             counter!(names::TAIL_CACHE_READS, "result" => "hit").increment(1);
             // What was pushed after the status was read is committed all the same.
-            let last = batches.batches.last().and_then(|batch| BatchHeader::decode(batch).ok());
-            let end = last.map_or(high_watermark, |last| Offset(last.last_offset()).plus(1));
-            return Ok(ReadResult { batches, log_start, high_watermark: high_watermark.max(end) });
+            let high_watermark = batches.end().map_or(high_watermark, |end| high_watermark.max(end));
+            return Ok(ReadResult { batches, log_start, high_watermark });
         }
-        counter!(names::TAIL_CACHE_READS, "result" => "miss").increment(1);
-        let mut txn = self.shared.store.begin().await.map_err(PartitionError::from)?;
-        read(&mut txn, id, from, limit).await.map_err(|error| match error {
-            OffsetError::OutOfRange { log_start, high_watermark } => {
-                ReadPartitionError::OutOfRange { log_start, high_watermark }
-            }
-            OffsetError::Log(error) => ReadPartitionError::Partition(error.into()),
-        })
+        let mut result = None;
+        if from >= log_start {
+            let ahead = self.shared.read_ahead.take(id, from, limit, high_watermark).await;
+            result = ahead.map(|batches| ReadResult { batches, log_start, high_watermark });
+        }
+        let source = if result.is_some() { "ahead" } else { "miss" };
+        counter!(names::TAIL_CACHE_READS, "result" => source).increment(1);
+        let result = match result {
+            Some(result) => result,
+            None => self.shared.load_page(id, from, limit).await?,
+        };
+        self.shared.begin_reading_ahead(id, &result, limit);
+        Ok(result)
     }
 
     /// Finds an offset; none if there is no such record.

@@ -165,6 +165,8 @@ settings! {
         "Longest time that a Fetch may ask to wait";
     "tail.cache.bytes" tail_cache_bytes: usize [0..=1 << 40] = "16777216",
         "Memory for the newest batches of all partitions, which most consumers read";
+    "read.ahead.bytes" read_ahead_bytes: usize [0..=1 << 40] = "16777216",
+        "Memory for the next pages of consumers that are behind, read from the store while they take in the last; 0: none";
     "partition.idle.ms" partition_idle_ms: u64 [1_000..=86_400_000] = "300000",
         "After how long without requests or due entries a partition's task is put away";
 
