@@ -7,7 +7,7 @@ use metrics::{counter, histogram};
 use tidegate_format::{GroupKey, GroupValue, OffsetKey, OwnerEpoch, PartitionId};
 use tidegate_group::Change;
 use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
 use tokio::time::Instant;
 
 use super::load::GroupStoreError;
@@ -117,20 +117,10 @@ pub(super) async fn check_fence<S: Store>(
     if found == epoch.map(|epoch| (shared.broker, epoch)) { Ok(key) } else { Err(GroupStoreError::Fenced) }
 }
 
-async fn delete_all_offsets(txn: &mut impl Txn, group: &str) -> Result<(), GroupStoreError> {
-    let (start, end) = OffsetKey::range(group);
-    let mut range = KeyRange::new(start, end);
-    loop {
-        let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
-        let full = page.len() == PAGE;
-        if let Some(last) = page.last() {
-            range.start = KeyRange::successor(last);
-        }
-        for key in page {
-            txn.delete(key);
-        }
-        if !full {
-            return Ok(());
-        }
+async fn delete_all_offsets(txn: &mut impl Txn, group: &str) -> Result<(), ReadError> {
+    let mut pages = Pages::new(OffsetKey::range(group), PAGE);
+    while let Some(page) = pages.next_keys(txn).await? {
+        page.into_iter().for_each(|key| txn.delete(key));
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use tidegate_format::{DoneKey, ParkedKey, PartitionId};
-use tidegate_store::{Direction, KeyRange, ReadError, Txn};
+use tidegate_store::{Pages, ReadError, Txn};
 
 use super::PAGE;
 
@@ -25,24 +25,14 @@ pub(super) fn of_group(group: &str) -> [(Bytes, Bytes); 2] {
 /// Deletes the rows of these ranges, as long as there is room. Says whether that was all.
 pub(super) async fn clear(txn: &mut impl Txn, ranges: &[(Bytes, Bytes)]) -> Result<bool, ReadError> {
     let mut room = CLEAR_MAX;
-    for (start, end) in ranges {
-        let mut range = KeyRange::new(start.clone(), end.clone());
-        loop {
-            let page = txn.scan_keys(&range, PAGE, Direction::Forward).await?;
-            let full = page.len() == PAGE;
-            if let Some(last) = page.last() {
-                range.start = KeyRange::successor(last);
-            }
-            room = room.saturating_sub(page.len());
-            for key in page {
-                txn.delete(key);
-            }
-            if !full {
-                break;
-            }
+    for range in ranges {
+        let mut pages = Pages::new(range.clone(), PAGE);
+        while let Some(page) = pages.next_keys(txn).await? {
             if room == 0 {
                 return Ok(false);
             }
+            room = room.saturating_sub(page.len());
+            page.into_iter().for_each(|key| txn.delete(key));
         }
     }
     Ok(true)
