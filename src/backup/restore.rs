@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tidegate_format::{
     ClusterKey, ClusterValue, FormatVersion, FormatVersionKey, OrderVersion, RestoringKey, RestoringValue,
 };
-use tidegate_store::{CommitError, Direction, KeyRange, Outcome, Store, Txn, Version};
+use tidegate_store::{CommitError, Direction, KeyRange, Store, Txn, Version, commit_settled};
 use uuid::Uuid;
 
 use crate::contents::{Place, kind_of, place_of};
@@ -133,7 +133,7 @@ impl<S: Store> Restore<S> {
             }
             txn.guard(RestoringKey.encode());
             fill(&mut txn);
-            match commit(&self.store, txn).await {
+            match commit_settled(&self.store, txn).await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -163,7 +163,7 @@ async fn put_mark<S: Store>(
         txn.guard(FormatVersionKey.encode());
         txn.guard(ClusterKey.encode());
         txn.put(RestoringKey.encode(), mark.encode());
-        match commit(store, txn).await {
+        match commit_settled(store, txn).await {
             Ok(()) => return Ok(was_begun),
             Err(CommitError::Conflict) => {}
             Err(error) => return Err(error.into()),
@@ -191,15 +191,4 @@ async fn remove_all_but_mark<S: Store>(store: &S) -> Result<(), RestoreError> {
     let mark = RestoringKey.encode();
     store.delete_range(KeyRange::new(start, mark.clone())).await?;
     Ok(store.delete_range(KeyRange::new(KeyRange::successor(&mark), end)).await?)
-}
-
-/// Commits, and settles an unknown outcome.
-async fn commit<S: Store>(store: &S, txn: S::Txn) -> Result<(), CommitError> {
-    let Err(error) = txn.commit().await else { return Ok(()) };
-    let CommitError::Unknown { token } = &error else { return Err(error) };
-    match store.outcome(token).await {
-        Ok(Outcome::Applied) => Ok(()),
-        Ok(Outcome::NotApplied) => Err(CommitError::Conflict),
-        Err(_) => Err(error),
-    }
 }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use tidegate_format::{
     ClusterKey, ClusterValue, FormatError, FormatVersion, FormatVersionKey, Kind, RestoringKey,
 };
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, ReadError, Store, Txn, commit_settled};
 use uuid::Uuid;
 
 use crate::BrokerStore;

@@ -2,11 +2,11 @@ use tidegate_format::{LogKey, LogValue, TimestampMaxima};
 use tidegate_protocol::batch::{
     BatchOptions, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, rewrite_producer,
 };
-use tidegate_store::Store;
+use tidegate_store::{Store, commit_settled};
 
 use super::*;
 use crate::fixture::{ID, NOW_MS, RULES, append_group, batch, compressed, memory, own, payload};
-use crate::{AdmittedBatch, BatchRules, commit_settled, delete_records};
+use crate::{AdmittedBatch, BatchRules, delete_records};
 
 const ROOM: usize = 1 << 20;
 

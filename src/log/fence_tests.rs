@@ -2,7 +2,7 @@
 
 use tidegate_format::{OwnerEpoch, ProducerId};
 use tidegate_store::faulty::{CommitFault, FaultyStore, On, Point};
-use tidegate_store::{CommitError, MemoryStore, Store};
+use tidegate_store::{CommitError, MemoryStore, Store, commit_settled, settle};
 
 use crate::fixture::{
     GroupError, ID, NOW_MS, append_group, append_one, faulty, idempotent, memory, own, sequences, state,
@@ -73,7 +73,7 @@ async fn everything_else_that_an_owner_does_is_fenced_too() {
     let mut begun = store.begin().await.expect("a store that works");
     crate::delete_records(&mut begun, &owner, tidegate_format::Offset(2)).await.expect("still owned");
     own(&store, 2).await;
-    assert_eq!(crate::commit_settled(&store, begun).await, Err(CommitError::Conflict));
+    assert_eq!(commit_settled(&store, begun).await, Err(CommitError::Conflict));
     let mut txn = store.begin().await.expect("a store that works");
     let deleted = crate::delete_records(&mut txn, &owner, tidegate_format::Offset(2)).await;
     assert_eq!(deleted, Err(OffsetError::Log(fenced())));
@@ -174,9 +174,9 @@ async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can() {
         panic!("the answer was lost")
     };
     assert!(matches!(unknown, CommitError::Unknown { .. }));
-    assert_eq!(crate::settle(&store, unknown.clone()).await, Err(unknown.clone()));
+    assert_eq!(settle(&store, unknown.clone()).await, Err(unknown.clone()));
     store.faults().come_back();
-    assert_eq!(crate::settle(&store, unknown).await, Ok(()));
+    assert_eq!(settle(&store, unknown).await, Ok(()));
     assert_eq!(state(&memory).await.next_offset.0, 1);
     let repeat = append_one(&store, &owner, &crate::fixture::at(idempotent(PAUSED, 0, 0, 1), NOW_MS)).await;
     assert!(repeat.expect("known").repeated);

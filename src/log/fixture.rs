@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use tidegate_format::{BrokerId, Offset, PartitionId, PartitionIndex, PartitionState, TopicId};
 use tidegate_protocol::batch::{BatchOptions, Compression, Record, TimestampType, encode_batch};
-use tidegate_store::{CommitError, FaultyStore, ManualClock, MemoryStore, Store};
+use tidegate_store::{CommitError, FaultyStore, ManualClock, MemoryStore, Store, commit_settled};
 use uuid::Uuid;
 
 use crate::{
     AdmittedBatch, AppendError, Appended, Appender, Appends, BatchRules, LogError, Ownership, ReadLimit,
-    commit_settled, take_ownership,
+    take_ownership,
 };
 
 pub(crate) const NOW_MS: i64 = 1_790_000_000_000;

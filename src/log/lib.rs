@@ -29,7 +29,6 @@ mod producer_id;
 mod read;
 mod search;
 mod sequence;
-mod settle;
 mod stretch;
 mod tail_cache;
 mod trim;
@@ -43,7 +42,6 @@ pub use ownership::{Ownership, drop_partition, empty_state, load_state, take_own
 pub use producer_id::{ProducerIdError, ProducerIds};
 pub use read::{Batches, ReadLimit, ReadResult, append_version_at, read};
 pub use sequence::SequenceRange;
-pub use settle::{commit_settled, settle};
 pub use tail_cache::TailCache;
 pub use trim::{
     ExpiryStep, Retention, delete_records, expire_producers, has_expired_producers, has_expired_records,

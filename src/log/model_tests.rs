@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use tidegate_format::{LogKey, Offset, OwnerEpoch};
 use tidegate_protocol::batch::{self, BatchHeader};
-use tidegate_store::{MemoryStore, Store, Txn};
+use tidegate_store::{MemoryStore, Store, Txn, commit_settled};
 
 use crate::fixture::{ALL, ID, append_group, batch, compressed, memory, own, state};
 use crate::{
-    EpochEnd, OffsetError, Ownership, ReadLimit, Retention, TailCache, TimestampedOffset, commit_settled,
-    delete_records, epoch_end_offset, find_by_timestamp, find_max_timestamp, read, retain, sweep,
+    EpochEnd, OffsetError, Ownership, ReadLimit, Retention, TailCache, TimestampedOffset, delete_records,
+    epoch_end_offset, find_by_timestamp, find_max_timestamp, read, retain, sweep,
 };
 
 const DECOMPRESSED_MAX_BYTES: usize = 1 << 20;

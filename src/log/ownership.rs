@@ -9,9 +9,8 @@ use tidegate_format::{
     partition_range,
 };
 use tidegate_protocol::batch::NO_TIMESTAMP;
-use tidegate_store::{CommitError, KeyRange, Store, Txn};
+use tidegate_store::{CommitError, KeyRange, Store, Txn, commit_settled};
 
-use crate::settle::commit_settled;
 use crate::{LogError, WriteError};
 
 /// How often taking a partition over is tried while others write its state row.

@@ -1,10 +1,10 @@
 //! Producer ids: unique for ever, taken from the store a block at a time.
 
 use tidegate_format::{ProducerId, ProducerIdBlockKey, ProducerIdBlockValue};
-use tidegate_store::{CommitError, Store, Txn};
+use tidegate_store::{CommitError, Store, Txn, commit_settled};
 use tokio::sync::Mutex;
 
-use crate::{WriteError, commit_settled};
+use crate::WriteError;
 
 /// How often a block is asked for while others take theirs.
 const TAKE_ATTEMPTS: usize = 64;

@@ -1,5 +1,5 @@
 use tidegate_format::Offset;
-use tidegate_store::Store;
+use tidegate_store::{Store, commit_settled};
 
 use super::*;
 use crate::fixture::{NOW_MS, append_group, append_one, at, idempotent, memory, own, sequences, state};
@@ -156,7 +156,7 @@ async fn a_batch_with_held_records_is_answered_without_offset_and_taken_once() {
         let mut appender = crate::Appender::begin(&mut txn, &owner).await.expect("owned");
         answers.push(appender.append_held(&mut txn, &whole, Some(&rest)).await.expect("in sequence"));
         let _ = appender.finish(&mut txn);
-        crate::commit_settled(&store, txn).await.expect("a store that works");
+        commit_settled(&store, txn).await.expect("a store that works");
     }
     let first = Appended { base_offset: UNKNOWN_OFFSET, log_append_time_ms: None, repeated: false };
     assert_eq!(answers, [first, Appended { repeated: true, ..first }]);

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use tidegate_protocol::batch::NO_TIMESTAMP;
-use tidegate_store::{MemoryStore, Store};
+use tidegate_store::{MemoryStore, Store, commit_settled};
 
 use super::*;
 use crate::fixture::{ID, append_group, batch, memory, own, state};
-use crate::{Ownership, commit_settled, delete_records, sweep};
+use crate::{Ownership, delete_records, sweep};
 
 /// One batch of a plain vector: its last offset and its highest timestamp.
 type Plain = (i64, i64);

@@ -1,9 +1,9 @@
 use tidegate_format::OrderVersion;
-use tidegate_store::{ManualClock, MemoryStore, Version};
+use tidegate_store::{ManualClock, MemoryStore, Version, commit_settled};
 
 use super::*;
 use crate::fixture::{ID, NOW_MS, append_one, at, batch, faulty, idempotent, memory, own, read_all, state};
-use crate::{commit_settled, read};
+use crate::read;
 
 async fn keys(store: &impl Store) -> usize {
     let mut txn = store.begin().await.expect("a store that works");

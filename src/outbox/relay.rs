@@ -18,8 +18,8 @@ mod limits;
 mod progress;
 
 use tidegate_format::PartitionId;
-use tidegate_log::{AppendError, Appender, Appends, LogError, Ownership, settle};
-use tidegate_store::{CommitError, ReadError, ScanLimit, Store, Txn};
+use tidegate_log::{AppendError, Appender, Appends, LogError, Ownership};
+use tidegate_store::{CommitError, ReadError, ScanLimit, Store, Txn, settle};
 
 use due::Due;
 use progress::{Moment, Progress};

@@ -9,12 +9,12 @@ use tidegate_format::{
     BrokerId, EventValue, GroupKey, GroupState, GroupValue, Kind, LogKey, LogValue, Offset, OffsetKey,
     OffsetValue, PartitionId, PartitionIndex, TopicId, TopicKey, TopicValue, UserKey, topic_range,
 };
-use tidegate_log::{AdmittedBatch, Appender, BatchRules, Ownership, commit_settled, take_ownership};
+use tidegate_log::{AdmittedBatch, Appender, BatchRules, Ownership, take_ownership};
 use tidegate_model::{Db, DbSettings, Model, ModelId, NewEvent, Write};
 use tidegate_outbox::relay::{Relay, RelaySettings};
 use tidegate_outbox::{NoWakeup, PublishSettings, TopicDefaults};
 use tidegate_protocol::batch::{BatchOptions, Record, TimestampType, decode_records, encode_batch};
-use tidegate_store::{Direction, KeyRange, ManualClock, ScanLimit, Store, Txn};
+use tidegate_store::{Direction, KeyRange, ManualClock, ScanLimit, Store, Txn, commit_settled};
 
 use crate::export::all_keys;
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidegate_outbox::{Wakeup, schedule};
-use tidegate_store::{CommitError, Store};
+use tidegate_store::{CommitError, Store, commit_settled};
 
 use super::Admin;
 
@@ -74,7 +74,7 @@ pub(super) async fn cancel(
         let mut txn = store.begin().await.map_err(unavailable)?;
         let found = schedule::cancel(&mut txn, topic, &name).await.map_err(unavailable)?;
         let Some(partition) = found else { return Ok(Json(Cancelled { cancelled: false })) };
-        match tidegate_log::commit_settled(store, txn).await {
+        match commit_settled(store, txn).await {
             Ok(()) => {
                 admin.broker.partitions.committed(&[partition]);
                 return Ok(Json(Cancelled { cancelled: true }));

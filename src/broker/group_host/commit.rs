@@ -6,8 +6,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use tidegate_format::{GroupKey, GroupValue, OffsetKey, OwnerEpoch, PartitionId};
 use tidegate_group::Change;
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn, commit_settled};
 use tokio::time::Instant;
 
 use super::load::GroupStoreError;

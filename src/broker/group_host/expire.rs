@@ -5,8 +5,7 @@
 
 use tidegate_format::{OffsetKey, OffsetValue, PartitionId};
 use tidegate_group::{Command, Group, Ticket};
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Store, Txn};
+use tidegate_store::{CommitError, Store, Txn, commit_settled};
 use tracing::debug;
 
 use super::commit::check_fence;

@@ -2,8 +2,7 @@
 
 use tidegate_format::{FormatError, GroupKey, GroupMemberKey, GroupMemberValue, GroupValue, OwnerEpoch};
 use tidegate_group::Group;
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn, commit_settled};
 
 use super::{PAGE, Shared};
 

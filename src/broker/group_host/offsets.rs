@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use tidegate_format::{DoneKey, FormatError, OffsetKey, OffsetValue, ParkedKey, PartitionId, TopicId};
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn, commit_settled};
 
 use super::PAGE;
 use super::load::GroupStoreError;

@@ -2,8 +2,7 @@
 
 use metrics::counter;
 use tidegate_format::{BrokerKey, BrokerValue};
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Store, Txn};
+use tidegate_store::{CommitError, Store, Txn, commit_settled};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;

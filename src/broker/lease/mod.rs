@@ -19,8 +19,7 @@ mod tests;
 use std::fmt;
 
 use tidegate_format::{BrokerId, BrokerKey, BrokerValue, ClusterKey, FormatError};
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn, commit_settled};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use tracing::info;

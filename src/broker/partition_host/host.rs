@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use metrics::{gauge, histogram};
 use tidegate_format::Offset;
-use tidegate_log::{LogError, Ownership, SequenceRange, WriteError, settle, take_ownership};
+use tidegate_log::{LogError, Ownership, SequenceRange, WriteError, take_ownership};
 use tidegate_outbox::hold::Plan;
 use tidegate_outbox::relay::Relay;
-use tidegate_store::{CommitError, Store, Txn};
+use tidegate_store::{CommitError, Store, Txn, settle};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;

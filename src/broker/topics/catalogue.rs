@@ -16,7 +16,7 @@ use tidegate_format::{
     DroppedTopicKey, DroppedTopicValue, FormatError, OrderVersion, TopicId, TopicKey, TopicValue,
     check_topic_name,
 };
-use tidegate_store::{CommitError, Pages, ReadError, Store, Txn};
+use tidegate_store::{CommitError, Pages, ReadError, Store, Txn, commit_settled};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -298,12 +298,9 @@ impl Catalogue {
             if validate_only {
                 return Ok(topic);
             }
-            match self.settle(txn.commit().await).await? {
-                Settled::Applied => {
-                    self.keep(topic.clone());
-                    return Ok(topic);
-                }
-                Settled::RunAgain => {}
+            if self.commit(txn).await? {
+                self.keep(topic.clone());
+                return Ok(topic);
             }
         }
         Err(TopicError::Store { reason: "other changes came first again and again".to_owned() })
@@ -323,15 +320,11 @@ impl Catalogue {
         }
     }
 
-    /// What a commit came to; an unknown outcome is settled first.
-    async fn settle<T>(&self, committed: Result<T, CommitError>) -> Result<Settled, TopicError> {
-        match committed {
-            Ok(_) => Ok(Settled::Applied),
-            Err(CommitError::Conflict) => Ok(Settled::RunAgain),
-            Err(CommitError::Unknown { token }) => Ok(match self.store.outcome(&token).await? {
-                tidegate_store::Outcome::Applied => Settled::Applied,
-                tidegate_store::Outcome::NotApplied => Settled::RunAgain,
-            }),
+    /// Whether a change is in the store; if not, another came first.
+    async fn commit(&self, txn: <BrokerStore as Store>::Txn) -> Result<bool, TopicError> {
+        match commit_settled(&self.store, txn).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
             Err(error) => Err(TopicError::Store { reason: error.to_string() }),
         }
     }
@@ -351,7 +344,7 @@ impl Catalogue {
             txn.delete(key.clone());
             let mark = DroppedTopicValue { name: name.to_owned(), partitions: topic.partitions };
             txn.put(DroppedTopicKey { id: topic.id }.encode(), mark.encode());
-            if let Settled::Applied = self.settle(txn.commit().await).await? {
+            if self.commit(txn).await? {
                 self.forget(name);
                 info!(topic = name, "topic dropped");
                 return Ok(topic);
@@ -359,9 +352,4 @@ impl Catalogue {
         }
         Err(TopicError::Store { reason: "other changes came first again and again".to_owned() })
     }
-}
-
-enum Settled {
-    Applied,
-    RunAgain,
 }

@@ -3,8 +3,7 @@
 use tidegate_format::{
     DroppedTopicKey, DroppedTopicValue, PartitionId, PartitionIndex, ScheduleKey, TopicId, topic_range,
 };
-use tidegate_log::commit_settled;
-use tidegate_store::{CommitError, KeyRange, Pages, Store, Txn};
+use tidegate_store::{CommitError, KeyRange, Pages, Store, Txn, commit_settled};
 
 use super::catalogue::LOAD_PAGE;
 use super::{Catalogue, TopicError};
