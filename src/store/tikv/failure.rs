@@ -55,6 +55,9 @@ enum Nature<'a> {
     Ended,
     /// The client refuses what it is asked for, before it sends anything.
     NotSent,
+    /// An address that no connection can be made to: the one that was given, or one that a store has taken since, and then
+    /// what was sent to it before may have arrived.
+    Address,
     /// The way there or back, or what nobody expects: it may come of anything at any time.
     Unclear,
 }
@@ -70,12 +73,12 @@ impl<'a> Nature<'a> {
             Error::PessimisticLockError { inner, .. } => Self::Locking(inner),
             Error::UndeterminedError(inner) => Self::Undetermined(inner),
             Error::OperationAfterCommitError => Self::Ended,
+            Error::Url(_) => Self::Address,
             Error::Unimplemented
             | Error::DuplicateKeyInsertion
             | Error::InvalidTransactionType
             | Error::NoPrimaryKey
             | Error::UnsupportedMode
-            | Error::Url(_)
             | Error::ColumnFamilyError(_)
             | Error::MaxScanLimitExceeded { .. }
             | Error::InvalidSemver(_)
@@ -107,7 +110,7 @@ pub(super) fn of_commit(error: &Error) -> CommitFailure {
         Nature::Locking(inner) => of_commit(inner),
         Nature::Region(region) => of_commit_region(region),
         Nature::NotSent => CommitFailure::NotSent(error.to_string()),
-        Nature::Undetermined(_) | Nature::Ended | Nature::Unclear => {
+        Nature::Undetermined(_) | Nature::Ended | Nature::Address | Nature::Unclear => {
             CommitFailure::Ambiguous(error.to_string())
         }
     }
@@ -166,7 +169,9 @@ fn of_read_nature(error: &Error) -> ReadFailure {
         Nature::Region(region) => ReadFailure::Retry(describe_region(region)),
         Nature::Locking(inner) | Nature::Undetermined(inner) => of_read(inner),
         Nature::Lock | Nature::Unclear => ReadFailure::Retry(error.to_string()),
-        Nature::OnePhase | Nature::Ended | Nature::NotSent => ReadFailure::Final(error.to_string()),
+        Nature::OnePhase | Nature::Ended | Nature::NotSent | Nature::Address => {
+            ReadFailure::Final(error.to_string())
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 
 use tikv_client::Error;
@@ -85,6 +86,7 @@ fn unclear() -> Vec<Error> {
         Error::RegionForKeyNotFound { key: Vec::new() },
         Error::RegionForRangeNotFound { range: (Vec::<u8>::new()..Vec::new()).into() },
         Error::RegionNotFoundInResponse { region_id: 1 },
+        Error::LeaderNotFound { region: Default::default() },
         Error::KvError { message: text("kv") },
         Error::InternalError { message: text("internal") },
         Error::StringError(text("text")),
@@ -98,6 +100,11 @@ fn unclear() -> Vec<Error> {
     ]
 }
 
+/// What it says of an address.
+fn no_address() -> Error {
+    Error::Url(tonic::codegen::http::Uri::try_from("a b").expect_err("no URL"))
+}
+
 /// What the client says before it sends anything.
 fn not_sent() -> Vec<Error> {
     vec![
@@ -106,15 +113,107 @@ fn not_sent() -> Vec<Error> {
         Error::InvalidTransactionType,
         Error::NoPrimaryKey,
         Error::UnsupportedMode,
-        Error::Url(tonic::codegen::http::Uri::try_from("a b").expect_err("no URL")),
         Error::ColumnFamilyError(text("cf")),
         Error::MaxScanLimitExceeded { limit: 2, max_limit: 1 },
+        Error::InvalidSemver(semver::Version::parse("1").expect_err("no version")),
         Error::KeyspaceNotFound(text("keyspace")),
     ]
 }
 
 fn futures_canceled() -> futures::channel::oneshot::Canceled {
     futures::channel::oneshot::Canceled
+}
+
+macro_rules! variants {
+    ($($name:ident)*) => {
+        const VARIANTS: &[&str] = &[$(stringify!($name)),*];
+
+        /// The name of an error's variant. It compiles only if it knows each.
+        fn variant(error: &Error) -> &'static str {
+            match error {
+                $(Error::$name { .. } => stringify!($name),)*
+            }
+        }
+    };
+}
+
+variants! {
+    Unimplemented
+    DuplicateKeyInsertion
+    ResolveLockError
+    InvalidTransactionType
+    OperationAfterCommitError
+    OnePcFailure
+    NoPrimaryKey
+    UnsupportedMode
+    NoCurrentRegions
+    EntryNotFoundInRegionCache
+    Io
+    Channel
+    Grpc
+    GrpcAPI
+    Url
+    Canceled
+    RegionError
+    UndeterminedError
+    KeyError
+    ExtractedErrors
+    MultipleKeyErrors
+    ColumnFamilyError
+    JoinError
+    RegionForKeyNotFound
+    RegionForRangeNotFound
+    RegionNotFoundInResponse
+    LeaderNotFound
+    MaxScanLimitExceeded
+    InvalidSemver
+    KvError
+    InternalError
+    StringError
+    PessimisticLockError
+    KeyspaceNotFound
+    TxnNotFound
+}
+
+fn commit_class(error: &Error) -> &'static str {
+    match of_commit(error) {
+        CommitFailure::Refused => "refused",
+        CommitFailure::TooLarge { .. } => "too large",
+        CommitFailure::NotSent(_) => "not sent",
+        CommitFailure::Ambiguous(_) => "ambiguous",
+    }
+}
+
+fn read_class(error: &Error) -> &'static str {
+    match of_read(error) {
+        ReadFailure::Retry(_) => "retry",
+        ReadFailure::AnswerTooLarge => "too large",
+        ReadFailure::Final(_) => "final",
+    }
+}
+
+#[test]
+fn every_error_of_the_client_has_its_class_as_one_of_a_commit_and_as_one_of_a_read() {
+    let boxed = || Box::new(conflict());
+    let table = [
+        ("refused", "retry", key_errors()),
+        ("refused", "retry", vec![Error::MultipleKeyErrors(key_errors())]),
+        ("refused", "retry", vec![Error::ExtractedErrors(key_errors())]),
+        ("refused", "retry", vec![Error::PessimisticLockError { inner: boxed(), success_keys: Vec::new() }]),
+        ("refused", "final", vec![Error::OnePcFailure]),
+        ("ambiguous", "retry", unclear()),
+        ("ambiguous", "retry", vec![Error::UndeterminedError(boxed())]),
+        ("ambiguous", "final", vec![Error::OperationAfterCommitError, no_address()]),
+        ("not sent", "final", not_sent()),
+    ];
+    let mut met = BTreeSet::new();
+    for (commit, read, errors) in table {
+        for error in errors {
+            assert_eq!((commit_class(&error), read_class(&error)), (commit, read), "{error:?}");
+            met.insert(variant(&error));
+        }
+    }
+    assert_eq!(met, VARIANTS.iter().copied().collect());
 }
 
 #[test]
