@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::field::{FieldReader, FieldWriter};
+use crate::payload::{self, Payload};
 use crate::{FormatError, Kind};
 
 const KIND: Kind = Kind::Outbox;
@@ -27,29 +28,19 @@ impl EventValue {
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let payload = self.value.as_ref().map_or(0, Bytes::len);
-        FieldWriter::new(VERSION, payload + 256)
+        let before = FieldWriter::new(VERSION, payload::capacity(self.value.as_ref()))
             .opt_str(self.schedule.as_deref())
-            .opt_i64(self.timestamp_ms)
-            .opt_bytes(self.key.as_deref())
-            .opt_bytes(self.value.as_deref())
-            .each(&self.headers, |writer, (name, value)| writer.str(name).opt_bytes(value.as_deref()))
-            .finish()
+            .opt_i64(self.timestamp_ms);
+        payload::write(before, self.key.as_ref(), self.value.as_ref(), &self.headers).finish()
     }
 
     /// # Errors
     /// The bytes are not such a value.
     pub fn decode(value: Bytes) -> Result<Self, FormatError> {
         let mut reader = FieldReader::new(KIND, VERSION, value)?;
-        let event = Self {
-            schedule: reader.opt_str("schedule")?,
-            timestamp_ms: reader.opt_i64("timestamp")?,
-            key: reader.opt_bytes("key")?,
-            value: reader.opt_bytes("value")?,
-            headers: reader
-                .each("headers", |reader| Ok((reader.str("header")?, reader.opt_bytes("header value")?)))?,
-        };
+        let (schedule, timestamp_ms) = (reader.opt_str("schedule")?, reader.opt_i64("timestamp")?);
+        let Payload { key, value, headers } = payload::read(&mut reader)?;
         reader.finish()?;
-        Ok(event)
+        Ok(Self { schedule, timestamp_ms, key, value, headers })
     }
 }

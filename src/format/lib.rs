@@ -40,6 +40,7 @@ mod outbox;
 mod parked;
 mod partition;
 mod partition_state;
+mod payload;
 mod producer;
 mod producer_id_block;
 mod reference;

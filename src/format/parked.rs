@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::field::{FieldReader, FieldWriter};
 use crate::order::{KeyReader, KeyWriter};
+use crate::payload::{self, Payload};
 use crate::{FormatError, Kind, Offset, PartitionId, PartitionIndex, TopicId};
 
 const KIND: Kind = Kind::Parked;
@@ -94,34 +95,23 @@ impl ParkedValue {
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let payload = self.value.as_ref().map_or(0, Bytes::len);
-        FieldWriter::new(VERSION, payload + 256)
+        let before = FieldWriter::new(VERSION, payload::capacity(self.value.as_ref()))
             .u32(self.attempts)
             .i64(self.due_ms)
             .opt_str(self.cause.as_deref())
-            .i64(self.timestamp_ms)
-            .opt_bytes(self.key.as_deref())
-            .opt_bytes(self.value.as_deref())
-            .each(&self.headers, |writer, (name, value)| writer.str(name).opt_bytes(value.as_deref()))
-            .finish()
+            .i64(self.timestamp_ms);
+        payload::write(before, self.key.as_ref(), self.value.as_ref(), &self.headers).finish()
     }
 
     /// # Errors
     /// The bytes are not such a value.
     pub fn decode(value: Bytes) -> Result<Self, FormatError> {
         let mut reader = FieldReader::new(KIND, VERSION, value)?;
-        let parked = Self {
-            attempts: reader.u32()?,
-            due_ms: reader.i64()?,
-            cause: reader.opt_str("cause")?,
-            timestamp_ms: reader.i64()?,
-            key: reader.opt_bytes("key")?,
-            value: reader.opt_bytes("value")?,
-            headers: reader
-                .each("headers", |reader| Ok((reader.str("header")?, reader.opt_bytes("header value")?)))?,
-        };
+        let (attempts, due_ms) = (reader.u32()?, reader.i64()?);
+        let (cause, timestamp_ms) = (reader.opt_str("cause")?, reader.i64()?);
+        let Payload { key, value, headers } = payload::read(&mut reader)?;
         reader.finish()?;
-        Ok(parked)
+        Ok(Self { attempts, due_ms, cause, timestamp_ms, key, value, headers })
     }
 }
 
