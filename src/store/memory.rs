@@ -124,13 +124,6 @@ impl MemoryTxn {
         }
         Ok(())
     }
-
-    fn read(&self, state: &State, key: &[u8]) -> Option<Bytes> {
-        match self.write_set.get(key) {
-            Some(own) => own.value(),
-            None => state.histories.get(key)?.visible_at(self.start_version).cloned(),
-        }
-    }
 }
 
 impl Txn for MemoryTxn {
@@ -140,13 +133,16 @@ impl Txn for MemoryTxn {
 
     async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.check_age()?;
-        Ok(self.read(&self.shared.state(), key))
+        if let Some(own) = self.write_set.get(key) {
+            return Ok(own.value());
+        }
+        Ok(self.shared.state().value(key, self.start_version))
     }
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         self.check_age()?;
         let state = self.shared.state();
-        Ok(keys.iter().map(|key| self.read(&state, key)).collect())
+        self.write_set.read_many(keys, |key| Ok(state.value(key, self.start_version)))
     }
 
     async fn scan(
@@ -172,21 +168,7 @@ impl Txn for MemoryTxn {
         self.write_set.scan_keys(range, count, direction, state.visible(range, self.start_version, direction))
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.write_set.put(key, value);
-    }
-
-    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
-        self.write_set.put_versioned(prefix, suffix, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.write_set.delete(key);
-    }
-
-    fn guard(&mut self, key: Bytes) {
-        self.write_set.guard(key);
-    }
+    crate::write_methods!();
 
     async fn commit(self) -> Result<Committed, CommitError> {
         if self.has_expired() {
@@ -261,6 +243,10 @@ impl State {
         let was_open = self.open.remove(&version);
         assert!(was_open, "a transaction's snapshot is open as long as the transaction");
         self.prune();
+    }
+
+    fn value(&self, key: &[u8], snapshot: Version) -> Option<Bytes> {
+        self.histories.get(key)?.visible_at(snapshot).cloned()
     }
 
     fn visible(

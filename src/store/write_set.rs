@@ -71,6 +71,33 @@ impl VersionedPut {
     }
 }
 
+/// The methods of a [`Txn`](crate::Txn) that keep what they are given in its field `write_set`. A backend with keys of its
+/// own names what asserts that a key is none of them, by its end.
+#[macro_export]
+macro_rules! write_methods {
+    ($($assert_end:ident)?) => {
+        fn put(&mut self, key: ::bytes::Bytes, value: ::bytes::Bytes) {
+            $($assert_end(&key);)?
+            self.write_set.put(key, value);
+        }
+
+        fn put_versioned(&mut self, prefix: ::bytes::Bytes, suffix: ::bytes::Bytes, value: ::bytes::Bytes) {
+            $($assert_end(&suffix);)?
+            self.write_set.put_versioned(prefix, suffix, value);
+        }
+
+        fn delete(&mut self, key: ::bytes::Bytes) {
+            $($assert_end(&key);)?
+            self.write_set.delete(key);
+        }
+
+        fn guard(&mut self, key: ::bytes::Bytes) {
+            $($assert_end(&key);)?
+            self.write_set.guard(key);
+        }
+    };
+}
+
 /// The writes and guards of one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct WriteSet {
@@ -119,6 +146,29 @@ impl WriteSet {
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Write> {
         self.writes.get(key)
+    }
+
+    /// Those of `keys` that the snapshot has to be asked for, as the transaction has not written them itself.
+    #[must_use]
+    pub fn unwritten(&self, keys: &[Bytes]) -> Vec<Bytes> {
+        keys.iter().filter(|key| !self.writes.contains_key(*key)).cloned().collect()
+    }
+
+    /// The values of `keys`, in their order. `base` gives what the snapshot has; it is called for the
+    /// [`unwritten`](Self::unwritten) ones, in their order.
+    ///
+    /// # Errors
+    /// The first of `base`.
+    pub fn read_many<E>(
+        &self,
+        keys: &[Bytes],
+        mut base: impl FnMut(&Bytes) -> Result<Option<Bytes>, E>,
+    ) -> Result<Vec<Option<Bytes>>, E> {
+        let value = |key: &Bytes| match self.get(key) {
+            Some(own) => Ok(own.value()),
+            None => base(key),
+        };
+        keys.iter().map(value).collect()
     }
 
     /// The keys written and what happens to them, in order, without those of [`versioned`](Self::versioned).

@@ -178,3 +178,21 @@ proptest! {
         prop_assert_eq!(set.scan_keys(&range, count, direction, snapshot).unwrap(), keys);
     }
 }
+
+#[test]
+fn of_many_keys_the_snapshot_is_asked_for_those_alone_that_were_not_written() {
+    let mut set = WriteSet::default();
+    set.put(bytes("b"), bytes("own"));
+    set.delete(bytes("c"));
+    set.guard(bytes("d"));
+    let keys = ["d", "c", "a", "b", "a"].map(bytes);
+    assert_eq!(set.unwritten(&keys), ["d", "a", "a"]);
+    let mut asked = Vec::new();
+    let values = set.read_many(&keys, |key| {
+        asked.push(key.clone());
+        Ok::<_, Infallible>((key == "a").then(|| bytes("base")))
+    });
+    assert_eq!(asked, set.unwritten(&keys));
+    assert_eq!(values.unwrap(), [None, None, Some(bytes("base")), Some(bytes("own")), Some(bytes("base"))]);
+    assert_eq!(set.read_many(&keys, |_| Err("broken")), Err("broken"));
+}

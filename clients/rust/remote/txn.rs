@@ -179,14 +179,9 @@ impl Txn for RemoteTxn {
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         self.check_age()?;
-        let wanted: Vec<Bytes> =
-            keys.iter().filter(|key| self.write_set.get(key).is_none()).cloned().collect();
-        let mut found = self.fetch(&wanted).await?.into_iter();
-        let value = |key: &Bytes| match self.write_set.get(key) {
-            Some(own) => own.value(),
-            None => found.next().expect("each that was wanted was found or not"),
-        };
-        Ok(keys.iter().map(value).collect())
+        let mut found = self.fetch(&self.write_set.unwritten(keys)).await?.into_iter();
+        let next = |_: &Bytes| Ok(found.next().expect("each that was asked for was found or not"));
+        self.write_set.read_many(keys, next)
     }
 
     async fn scan(
@@ -209,21 +204,7 @@ impl Txn for RemoteTxn {
         self.scan_only_keys(range, count, direction).await
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.write_set.put(key, value);
-    }
-
-    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
-        self.write_set.put_versioned(prefix, suffix, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.write_set.delete(key);
-    }
-
-    fn guard(&mut self, key: Bytes) {
-        self.write_set.guard(key);
-    }
+    tidegate_store::write_methods!();
 
     fn growing(&mut self) {
         self.is_growing = true;

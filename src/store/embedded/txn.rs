@@ -48,10 +48,7 @@ impl EmbeddedTxn {
         Ok(())
     }
 
-    fn read(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        if let Some(own) = self.write_set.get(key) {
-            return Ok(own.value());
-        }
+    fn read_snapshot(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let view = &self.snapshot.view;
         view.find(key, self.snapshot.version)?.map(|slot| view.load(slot)).transpose()
     }
@@ -68,12 +65,15 @@ impl Txn for EmbeddedTxn {
 
     async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.check_read()?;
-        self.read(key)
+        if let Some(own) = self.write_set.get(key) {
+            return Ok(own.value());
+        }
+        self.read_snapshot(key)
     }
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         self.check_read()?;
-        keys.iter().map(|key| self.read(key)).collect()
+        self.write_set.read_many(keys, |key| self.read_snapshot(key))
     }
 
     async fn scan(
@@ -99,21 +99,7 @@ impl Txn for EmbeddedTxn {
         self.write_set.scan_keys(range, count, direction, base)
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        self.write_set.put(key, value);
-    }
-
-    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
-        self.write_set.put_versioned(prefix, suffix, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        self.write_set.delete(key);
-    }
-
-    fn guard(&mut self, key: Bytes) {
-        self.write_set.guard(key);
-    }
+    crate::write_methods!();
 
     fn growing(&mut self) {
         self.is_growing = true;

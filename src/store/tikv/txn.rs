@@ -105,17 +105,12 @@ impl Txn for TikvTxn {
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
         self.check_age()?;
-        let unwritten = || keys.iter().filter(|key| self.write_set.get(key).is_none());
-        let to_read: Vec<Bytes> = unwritten().cloned().collect();
-        for key in &to_read {
+        let unwritten = self.write_set.unwritten(keys);
+        for key in &unwritten {
             self.remember_read(key);
         }
-        let found = read::get_many(&self.shared, self.start, &to_read).await?;
-        let value = |key: &Bytes| match self.write_set.get(key) {
-            Some(own) => own.value(),
-            None => found.get(key).cloned(),
-        };
-        Ok(keys.iter().map(value).collect())
+        let found = read::get_many(&self.shared, self.start, &unwritten).await?;
+        self.write_set.read_many(keys, |key| Ok(found.get(key).cloned()))
     }
 
     async fn scan(
@@ -160,25 +155,7 @@ impl Txn for TikvTxn {
         Ok(keys)
     }
 
-    fn put(&mut self, key: Bytes, value: Bytes) {
-        assert_not_a_row(&key);
-        self.write_set.put(key, value);
-    }
-
-    fn put_versioned(&mut self, prefix: Bytes, suffix: Bytes, value: Bytes) {
-        assert_not_a_row(&suffix);
-        self.write_set.put_versioned(prefix, suffix, value);
-    }
-
-    fn delete(&mut self, key: Bytes) {
-        assert_not_a_row(&key);
-        self.write_set.delete(key);
-    }
-
-    fn guard(&mut self, key: Bytes) {
-        assert_not_a_row(&key);
-        self.write_set.guard(key);
-    }
+    crate::write_methods!(assert_not_a_row);
 
     async fn commit(self) -> Result<Committed, CommitError> {
         commit::commit(self).await
