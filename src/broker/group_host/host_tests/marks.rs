@@ -1,10 +1,14 @@
 //! When what workers have noted in a group goes.
 
-use tidegate_format::{DoneKey, MARKER, ParkedKey, ParkedValue};
-use tidegate_store::{Direction, KeyRange};
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tidegate_format::{DoneKey, MARKER, Offset, ParkedKey, ParkedValue};
+use tidegate_group::{Command, GroupError, Reply};
+use tidegate_store::{Direction, KeyRange, Store, Txn};
 
 use super::super::marks::CLEAR_MAX;
-use super::*;
+use super::fixture::{DAY, GROUP, Process, at, by, leave, memory, partition};
 
 /// Marks and parked records of two partitions of a group.
 async fn note(process: &Process, group: &str, count: i64) {
