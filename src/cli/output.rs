@@ -5,6 +5,8 @@ use std::io::Write;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The flag `--json`.
 pub(crate) fn json_argument() -> Arg {
@@ -49,6 +51,12 @@ fn write_line(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output"),
     }
+}
+
+/// A time as RFC 3339 in UTC, for people; in milliseconds if it is beyond the years that RFC 3339 has.
+pub(crate) fn time_text(unix_ms: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{unix_ms} ms"))
 }
 
 /// An error with its causes, those left out that the error before has said already.
@@ -101,6 +109,16 @@ mod tests {
         assert_eq!(causes(&told), "cannot read it: entity not found");
         let not_told = anyhow::Error::msg("no space left\n").context("cannot write it");
         assert_eq!(causes(&not_told), "cannot write it: no space left");
+    }
+
+    #[test]
+    fn a_time_is_shown_in_utc_as_exactly_as_it_is_known() {
+        assert_eq!(time_text(1_790_000_000_000), "2026-09-21T14:13:20Z");
+        assert_eq!(time_text(1_790_000_000_025), "2026-09-21T14:13:20.025Z");
+        assert_eq!(time_text(-1), "1969-12-31T23:59:59.999Z");
+        for beyond in [i64::MAX, i64::MIN, 253_402_300_800_000] {
+            assert_eq!(time_text(beyond), format!("{beyond} ms"));
+        }
     }
 
     #[test]

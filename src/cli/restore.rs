@@ -13,9 +13,9 @@ use tidegate_broker::BrokerStore;
 use uuid::Uuid;
 
 use self::input::Input;
-use crate::output::{json_argument, print_done};
+use crate::output::{json_argument, print_done, time_text};
 use crate::progress::Progress;
-use crate::snapshot_text::{cluster_text, digest_text, time_text};
+use crate::snapshot_text::{cluster_text, digest_text};
 use crate::stop_signal::StopSignal;
 use crate::{offline_store, store};
 

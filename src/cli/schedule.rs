@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::bootstrap::{ADMIN_REMEDY, admin_port_argument};
-use crate::output::{Row, json_argument, print, print_done};
+use crate::output::{Row, json_argument, print, print_done, time_text};
 
 /// How long the admin server may take.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
@@ -66,14 +66,15 @@ struct Page {
 struct ScheduleRow {
     schedule: String,
     partition: i32,
+    /// In milliseconds since the Unix epoch.
     due_ms: i64,
 }
 
 impl Row for ScheduleRow {
-    const COLUMNS: &'static [&'static str] = &["SCHEDULE", "PARTITION", "DUE-MS"];
+    const COLUMNS: &'static [&'static str] = &["SCHEDULE", "PARTITION", "DUE"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.schedule.clone(), self.partition.to_string(), self.due_ms.to_string()]
+        vec![self.schedule.clone(), self.partition.to_string(), time_text(self.due_ms)]
     }
 }
 
@@ -146,6 +147,14 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_due_time_is_shown_to_people_as_a_time_and_to_programs_in_milliseconds() {
+        let row = ScheduleRow { schedule: "a".to_owned(), partition: 1, due_ms: 1_790_000_000_025 };
+        assert_eq!(row.cells(), ["a", "1", "2026-09-21T14:13:20.025Z"]);
+        let json = serde_json::to_value(&row).expect("plain fields");
+        assert_eq!(json, json!({ "schedule": "a", "partition": 1, "due_ms": 1_790_000_000_025_i64 }));
+    }
 
     #[test]
     fn a_name_is_one_segment_of_a_path_whatever_is_in_it() {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use tidegate_tests::broker::{Broker, binary};
 use tidegate_tests::program::{Outcome, run};
+use tidegate_tests::scheduled_topic::{ScheduledProducer, ScheduledRecord, SharedBook};
 
 fn tidegate(arguments: &[&str]) -> Outcome {
     run(Command::new(binary()).args(arguments))
@@ -96,9 +97,24 @@ fn schedules_are_asked_for_at_the_admin_port() {
     lines(&["topic", "create", "later", "-c", "tidegate.delivery=scheduled", "-b", broker.bootstrap()]);
     let admin = ["--admin", broker.admin()];
     let listed = lines(&[&["schedule", "list", "later"][..], &admin].concat());
-    assert_eq!(listed, ["SCHEDULE  PARTITION  DUE-MS"]);
+    assert_eq!(listed, ["SCHEDULE  PARTITION  DUE"]);
     let cancelled = lines(&[&["schedule", "cancel", "later", "a/b c"][..], &admin].concat());
     assert_eq!(cancelled, ["nothing waits under that name"]);
+    let any_time = "message.timestamp.after.max.ms=9223372036854775807";
+    lines(&["topic", "alter", "later", "-c", any_time, "-p", "2", "-b", broker.bootstrap()]);
+    let producer = ScheduledProducer::new(broker.bootstrap(), "later", "none", &SharedBook::new());
+    // The beginning of the year 3000.
+    let timestamp_ms = 32_503_680_000_000;
+    let (partition, value, schedule) = (Some(1), Some("v"), Some("a/b c"));
+    producer.send(ScheduledRecord { partition, value, schedule, timestamp_ms, ..Default::default() });
+    producer.flush();
+    let list = |more: &[&str]| lines(&[&["schedule", "list", "later"], more, &admin].concat());
+    assert_eq!(list(&[]), ["SCHEDULE  PARTITION  DUE", "a/b c     1          3000-01-01T00:00:00Z"]);
+    let listed: serde_json::Value = serde_json::from_str(&list(&["--json"]).concat()).expect("JSON");
+    let row = serde_json::json!({ "schedule": "a/b c", "partition": 1, "due_ms": timestamp_ms });
+    assert_eq!(listed, serde_json::json!([row]));
+    let cancelled = lines(&[&["schedule", "cancel", "later", "a/b c"][..], &admin].concat());
+    assert_eq!(cancelled, ["cancelled"]);
     assert!(
         refusal(&[&["schedule", "list", "missing"][..], &admin].concat())
             .contains("there is no topic `missing`")

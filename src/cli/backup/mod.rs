@@ -14,9 +14,9 @@ use tidegate_backup::{Decoder, OutputFile, Part, Summary};
 use self::source::Source;
 use crate::bootstrap::admin_port_argument;
 use crate::offline_store;
-use crate::output::{json_argument, print_done};
+use crate::output::{json_argument, print_done, time_text};
 use crate::progress::Progress;
-use crate::snapshot_text::{cluster_text, digest_text, time_text};
+use crate::snapshot_text::{cluster_text, digest_text};
 use crate::stop_signal::StopSignal;
 
 const LONG_ABOUT: &str = "\
