@@ -188,11 +188,16 @@ async fn create(admin: &Admin, arguments: &ArgMatches, topic: &str) -> anyhow::R
 
 async fn alter(admin: &Admin, arguments: &ArgMatches, topic: &str) -> anyhow::Result<()> {
     let set = configs(arguments)?.into_iter().map(|(name, value)| (name, Some(value)));
-    let reset = arguments.get_many::<String>("reset").unwrap_or_default().map(|name| (name.clone(), None));
-    let changes: Vec<_> = set.chain(reset).collect();
+    let reset: Vec<&str> =
+        arguments.get_many::<String>("reset").unwrap_or_default().map(String::as_str).collect();
+    let changes: Vec<_> = set.chain(reset.iter().map(|name| ((*name).to_owned(), None))).collect();
     let partitions = arguments.get_one::<i32>("partitions").copied();
     if changes.is_empty() && partitions.is_none() {
         anyhow::bail!("say what to change: --config NAME=VALUE, --reset NAME or --partitions N");
+    }
+    if !reset.is_empty() {
+        // A broker takes this for done already: a name that it does not know is not set.
+        check_known(&reset, &admin.describe_topic_configs(topic).await?)?;
     }
     if !changes.is_empty() {
         admin.alter_topic_configs(topic, &changes).await?;
@@ -203,6 +208,14 @@ async fn alter(admin: &Admin, arguments: &ArgMatches, topic: &str) -> anyhow::Re
     print_done(arguments, &format!("changed {topic}"), &json!({ "changed": topic }))
 }
 
+/// Refuses names that are none of the configurations there are.
+fn check_known(names: &[&str], configs: &[ConfigEntry]) -> anyhow::Result<()> {
+    let known = |name: &str| configs.iter().any(|config| config.name == name);
+    let Some(unknown) = names.iter().find(|name| !known(name)) else { return Ok(()) };
+    let known: Vec<&str> = configs.iter().map(|config| config.name.as_str()).collect();
+    anyhow::bail!("there is no topic configuration `{unknown}`; there are {}", known.join(", "))
+}
+
 fn configs(arguments: &ArgMatches) -> anyhow::Result<Vec<(String, String)>> {
     let given = arguments.get_many::<String>("config").unwrap_or_default();
     let split = |config: &String| {
@@ -211,4 +224,27 @@ fn configs(arguments: &ArgMatches) -> anyhow::Result<Vec<(String, String)>> {
         Ok((name.to_owned(), value.to_owned()))
     };
     given.map(split).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_no_configuration_is_refused_with_those_that_are() {
+        let entry = |name: &str| ConfigEntry {
+            name: name.to_owned(),
+            value: None,
+            is_override: false,
+            documentation: None,
+        };
+        let configs = ["retention.bytes", "retention.ms"].map(entry);
+        check_known(&[], &configs).expect("nothing is asked for");
+        check_known(&["retention.ms", "retention.bytes"], &configs).expect("both are there");
+        let refused = check_known(&["retention.ms", "retention"], &configs).expect_err("it is a part of one");
+        assert_eq!(
+            refused.to_string(),
+            "there is no topic configuration `retention`; there are retention.bytes, retention.ms"
+        );
+    }
 }

@@ -54,6 +54,10 @@ fn topics_are_created_listed_changed_and_dropped() {
         "retention.ms",
     ]);
     assert_eq!(topic(&["describe", "orders"]).len(), 5, "a header and four partitions");
+    let alter = ["topic", "alter", "orders", "--partitions", "5", "--reset", "retention"];
+    let refused = refusal(&[&alter[..], &at].concat());
+    assert!(refused.contains("`retention`") && refused.contains("retention.ms"), "{refused}");
+    assert_eq!(topic(&["describe", "orders"]).len(), 5, "nothing is changed");
     let configs = topic(&["configs", "orders", "--json"]).join("\n");
     assert!(configs.contains("\"scheduled\""), "{configs}");
     assert_eq!(topic(&["delete", "orders"]), ["dropped orders"]);
