@@ -6,7 +6,7 @@
 //! side. An event whose handling fails is *parked*, in the store, and tried again later ([`RetryPolicy`]); later events of its
 //! key wait behind it, all others go on. What is given up becomes a *dead letter* in `{topic}.{group}.dlq`, from where
 //! [`redrive`] sends it back. [`WorkerBuilder::start_batches`] handles the events of a partition in order instead, several in one
-//! transaction.
+//! transaction; how often the event that holds its partition up has failed is noted beside the committed offset.
 //!
 //! What it refuses to do: it commits no progress without the handler's writes, nor these without it; it takes nothing as done
 //! because it was a moment ago.
@@ -78,6 +78,7 @@ mod context;
 mod dead_letter;
 mod error;
 mod event;
+mod failed;
 mod figures;
 mod held;
 mod lane;

@@ -1,4 +1,5 @@
-//! One batch of records in order: the committed offset is moved in the handler's own transaction.
+//! One batch of records in order: the committed offset is moved in the handler's own transaction. How a record has failed
+//! alone is noted beside it, by a transaction of its own.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use tidegate_store::Store;
 use super::attempt::{Ended, Place};
 use super::context::{Called, Context, Stop};
 use super::event::Event;
+use super::failed::FailedRecord;
 use super::figures::count;
 use super::ordered::Batch;
 use super::outcome::Failure;
@@ -78,7 +80,10 @@ impl<S: Store> Context<S> {
     ) -> BatchEnded {
         let (progress, from, to) = (&place.progress, batch.from, batch.to);
         let (cause, attempts) = match &self.decide(place, record.offset, failure, batch.failures) {
-            Verdict::TryAgain { due_ms, .. } => return BatchEnded::Failed(Some(*due_ms)),
+            Verdict::TryAgain { due_ms, failures, .. } => {
+                let failed = FailedRecord { offset: record.offset, failures: *failures, due_ms: *due_ms };
+                return self.note_failed(place, from, failed).await;
+            }
             Verdict::DeadLetter { cause, attempts } => (&cause.clone(), *attempts),
         };
         let buried = self.db.transaction(|tx| async move {
@@ -99,6 +104,18 @@ impl<S: Store> Context<S> {
                 tracing::error!(topic = %record.topic, offset = record.offset, %error, "a dead letter cannot be written");
                 BatchEnded::Failed(Some(self.now_ms().saturating_add(self.policy.max_ms.into())))
             }
+            Err(error) => self.give_batch_back(place, from, &Stop::Store(error)),
+        }
+    }
+
+    /// Notes how a record has failed, before it is tried again.
+    async fn note_failed(&self, place: &Place, from: i64, failed: FailedRecord) -> BatchEnded {
+        let noted = self.db.transaction(|tx| async move {
+            place.progress.note_failed(&mut *tx.store().await?, from, failed, self.now_ms()).await
+        });
+        match noted.await {
+            Ok(MOVED) => BatchEnded::Moved,
+            Ok(_) => BatchEnded::Failed(Some(failed.due_ms)),
             Err(error) => self.give_batch_back(place, from, &Stop::Store(error)),
         }
     }

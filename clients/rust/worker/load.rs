@@ -11,6 +11,7 @@ use tidegate_outbox::{LoadError, load_topic};
 use tidegate_store::{Direction, KeyRange, Store, Txn};
 
 use super::error::WorkerError;
+use super::failed::FailedRecord;
 use super::lane::Lane;
 use super::partition::ParkedRow;
 use super::progress::{PAGE, Progress, decode_offset};
@@ -25,6 +26,8 @@ pub(crate) struct Loaded {
     pub(crate) committed: i64,
     pub(crate) marked: BTreeSet<i64>,
     pub(crate) parked: Vec<ParkedRow>,
+    /// How the record at the committed offset has failed, if a worker in order has had it.
+    pub(crate) failed: Option<FailedRecord>,
 }
 
 /// No broker owns the group yet: one that is asked for it takes it over.
@@ -53,6 +56,7 @@ pub(crate) async fn load<S: Store>(
     let mut txn = tx.store().await?;
     let committed = decode_offset(txn.get(progress.offset_key()).await.map_err(Error::from)?)?;
     // It was deleted this very moment: the next load begins anew.
+    let failed = committed.as_ref().and_then(|row| FailedRecord::from_metadata(&row.metadata));
     let committed = committed.map_or(0, |row| row.offset.0);
     let mut marked = BTreeSet::new();
     let mut range = progress.done_from(committed);
@@ -77,7 +81,7 @@ pub(crate) async fn load<S: Store>(
         }
     }
     drop(txn);
-    Ok(Loaded { progress, committed, marked, parked })
+    Ok(Loaded { progress, committed, marked, parked, failed })
 }
 
 async fn find_offset(

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use super::failed::FailedRecord;
+
 /// A batch to handle now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch<R> {
@@ -30,10 +32,13 @@ pub(crate) struct OrderedWork<R> {
     running: Option<usize>,
     failures: u32,
     rests_until_ms: i64,
+    /// What was noted of the first record, until that comes.
+    failed_before: Option<FailedRecord>,
 }
 
 impl<R: Clone> OrderedWork<R> {
-    pub(crate) fn new(batch_max: usize, committed: i64) -> Self {
+    /// A partition as the store has it: the committed offset, and how the record there has failed alone.
+    pub(crate) fn new(batch_max: usize, committed: i64, failed: Option<FailedRecord>) -> Self {
         Self {
             batch_max,
             batch_now: batch_max,
@@ -44,6 +49,7 @@ impl<R: Clone> OrderedWork<R> {
             running: None,
             failures: 0,
             rests_until_ms: 0,
+            failed_before: failed,
         }
     }
 
@@ -63,6 +69,12 @@ impl<R: Clone> OrderedWork<R> {
     /// Takes a record in, unless it has been before.
     pub(crate) fn offer(&mut self, offset: i64, record: R, bytes: usize) {
         if offset >= self.next_offset {
+            // If it is another one, the record that failed is no longer in the log.
+            if let Some(failed) = self.failed_before.take().filter(|failed| failed.offset == offset) {
+                self.batch_now = 1;
+                self.failures = failed.failures;
+                self.rests_until_ms = failed.due_ms;
+            }
             self.next_offset = offset + 1;
             self.waiting.push_back((offset, record, bytes));
             self.waiting_bytes += bytes;
@@ -133,7 +145,7 @@ mod tests {
     use super::*;
 
     fn work(count: i64) -> OrderedWork<i64> {
-        let mut work = OrderedWork::new(8, 0);
+        let mut work = OrderedWork::new(8, 0, None);
         (0..count).for_each(|offset| work.offer(offset, offset, 10));
         work
     }
@@ -180,6 +192,25 @@ mod tests {
         assert_eq!((again.failures, again.records.len()), (1, 1));
         work.handled(3);
         assert_eq!(offsets(work.next_batch(100)), [3, 4], "and batches grow again");
+    }
+
+    #[test]
+    fn a_record_that_had_failed_before_is_tried_alone_when_it_is_due_and_its_failures_count() {
+        let failed = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
+        let mut work = OrderedWork::new(8, 5, failed);
+        (5..9).for_each(|offset| work.offer(offset, offset, 10));
+        assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
+        let again = work.next_batch(100).expect("it is time");
+        assert_eq!((again.from, again.to, again.failures), (5, 6, 2));
+        work.failed(Some(200));
+        assert_eq!(work.next_batch(200).map(|batch| batch.failures), Some(3));
+        work.handled(6);
+        assert_eq!(work.next_batch(200).map(|batch| batch.failures), Some(0), "of the next one");
+
+        let mut work = OrderedWork::new(8, 5, failed);
+        (6..9).for_each(|offset| work.offer(offset, offset, 10));
+        let first = work.next_batch(0).expect("the one that failed is gone");
+        assert_eq!((first.to, first.failures), (9, 0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tidegate_format::{DoneKey, MARKER, Offset, OffsetKey, OffsetValue, ParkedKey, ParkedValue, PartitionId};
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
+use super::failed::{FailedRecord, without_note};
 use super::lane::Lane;
 use super::parked;
 use super::partition::Advance;
@@ -183,7 +184,23 @@ impl Progress {
     ) -> Result<bool, Error> {
         let row = decode_offset(txn.get(&self.offset_key).await?)?;
         let Some(row) = row.filter(|row| row.offset.0 == from) else { return Ok(false) };
-        let row = OffsetValue { offset: Offset(to), commit_time_ms: now_ms, ..row };
+        let metadata = if to == from { row.metadata } else { without_note(row.metadata) };
+        let row = OffsetValue { offset: Offset(to), metadata, commit_time_ms: now_ms, ..row };
+        txn.put(self.offset_key.clone(), row.encode());
+        Ok(true)
+    }
+
+    /// Notes how the record at the committed offset has failed. False if that is not where it should be.
+    pub(crate) async fn note_failed(
+        &self,
+        txn: &mut impl Txn,
+        from: i64,
+        failed: FailedRecord,
+        now_ms: i64,
+    ) -> Result<bool, Error> {
+        let row = decode_offset(txn.get(&self.offset_key).await?)?;
+        let Some(row) = row.filter(|row| row.offset.0 == from) else { return Ok(false) };
+        let row = OffsetValue { metadata: failed.to_metadata(), commit_time_ms: now_ms, ..row };
         txn.put(self.offset_key.clone(), row.encode());
         Ok(true)
     }

@@ -236,7 +236,9 @@ impl<S: Store> Run<S> {
         let place = Place { at: at.clone(), progress: loaded.progress.clone() };
         let work = match &self.context.handler {
             Handler::Each(_) => Work::keyed(self.options.limits, loaded),
-            Handler::Batch(_) => Work::Ordered(OrderedWork::new(self.options.batch_max, committed)),
+            Handler::Batch(_) => {
+                Work::Ordered(OrderedWork::new(self.options.batch_max, committed, loaded.failed))
+            }
         };
         held.state = State::Working(place, Box::new(work));
         held.is_paused = false;

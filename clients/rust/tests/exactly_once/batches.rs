@@ -1,9 +1,12 @@
 //! Batches in order: the committed offset is moved by the handler's own transaction.
 
-use tidegate::{Event, Outcome, Tx};
-use tidegate_broker::BrokerStore;
+use std::sync::{Arc, Mutex};
 
-use super::stage::{DEAD_LETTERS, Stage, enter, until};
+use tidegate::{DEAD_LETTER_ATTEMPTS, Event, Outcome, RetryPolicy, Tx};
+use tidegate_broker::BrokerStore;
+use tidegate_format::{OffsetKey, OffsetValue};
+
+use super::stage::{DEAD_LETTERS, GROUP, Stage, enter, until};
 
 async fn enter_all(events: Vec<Event>, tx: Tx<BrokerStore>) -> Result<Outcome, tidegate::model::Error> {
     for event in &events {
@@ -45,6 +48,59 @@ async fn one_event_that_fails_does_not_take_its_batch_along() {
     stage.until_handled(99).await;
     assert!(!stage.ledgers().await.contains_key("37"));
     until("the committed offset to follow", async || stage.committed().await == 100).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+/// How often the event at the committed offset of partition 0 has failed, by what is noted there.
+async fn noted_failures(stage: &Stage) -> u32 {
+    use tidegate::store::{Direction, KeyRange, ScanLimit, Store, Txn};
+    let mut txn = stage.store.begin().await.expect("the store is there");
+    let (start, end) = OffsetKey::range(GROUP);
+    let found = txn.scan(&KeyRange::new(start, end), ScanLimit::count(1), Direction::Forward).await;
+    let Some((_, row)) = found.expect("the store is there").pop() else { return 0 };
+    let metadata = OffsetValue::decode(row).expect("its own bytes").metadata;
+    let Some(note) = metadata.strip_prefix("tidegate-worker ") else { return 0 };
+    let note: serde_json::Value = serde_json::from_str(note).expect("JSON");
+    note["failures"].as_u64().and_then(|failures| u32::try_from(failures).ok()).expect("a count")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_goes_on_counting_how_often_the_event_in_front_has_failed() {
+    let stage = Stage::open(1).await;
+    // Of each batch with the event that fails: how many events it has, and how often it had failed.
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let start = async |retries_max: u32| {
+        let tries = tries.clone();
+        let retry = RetryPolicy { retries_max, first_ms: 5, max_ms: 5, jitter_percent: 0 };
+        let worker = stage.member().retry(retry).start_batches(move |events: Vec<Event>, tx| {
+            let tries = tries.clone();
+            async move {
+                if events.iter().any(|event| event.json::<i64>().expect("a number") == 3) {
+                    tries.lock().expect("nobody panics").push((events.len(), events[0].failures()));
+                    return Err("it is among them".to_owned());
+                }
+                enter_all(events, tx).await.map_err(|error| error.to_string())
+            }
+        });
+        worker.await.expect("it starts")
+    };
+    stage.send(0..10, 1).await;
+    let worker = start(u32::MAX).await;
+    until("it to fail again and again", async || noted_failures(&stage).await >= 3).await;
+    worker.stop().await.expect("it stops");
+    let failures = noted_failures(&stage).await;
+    tries.lock().expect("nobody panics").clear();
+
+    let worker = start(failures + 1).await;
+    let letters = stage.read(DEAD_LETTERS, 1).await;
+    assert_eq!(*tries.lock().expect("nobody panics"), [(1, failures), (1, failures + 1)]);
+    let attempts = letters[0].headers.iter().find(|(name, _)| name == DEAD_LETTER_ATTEMPTS);
+    let attempts = attempts.and_then(|(_, value)| value.clone()).expect("it says how often it was tried");
+    assert_eq!(attempts, (failures + 2).to_string());
+    stage.until_handled(9).await;
+    until("the committed offset to follow", async || stage.committed().await == 10).await;
+    assert_eq!(noted_failures(&stage).await, 0);
     worker.stop().await.expect("it stops");
     stage.broker.stop().await;
 }
