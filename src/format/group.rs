@@ -8,6 +8,8 @@ use crate::{BrokerId, FormatError, Generation, Kind, OwnerEpoch};
 
 const KIND: Kind = Kind::Group;
 const VERSION: u8 = 1;
+/// The owner of a group that no broker has taken over: one that is asked for it does.
+const NOBODY: BrokerId = BrokerId(-1);
 
 /// `group/{group}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +89,21 @@ pub struct GroupValue {
 }
 
 impl GroupValue {
+    /// A group that nobody has joined and no broker has taken over yet, as whoever needs no members founds it.
+    #[must_use]
+    pub fn founded(at_ms: i64) -> Self {
+        Self {
+            epoch: OwnerEpoch(0),
+            owner: NOBODY,
+            generation: Generation(0),
+            state: GroupState::Empty,
+            protocol_type: None,
+            protocol: None,
+            leader: None,
+            state_since_ms: at_ms,
+        }
+    }
+
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_format::{
-    BrokerId, DoneKey, Generation, GroupKey, GroupState, GroupValue, Offset, OffsetValue, OwnerEpoch,
-    ParkedKey, ParkedValue, PartitionId, PartitionIndex,
+    DoneKey, GroupKey, GroupValue, Offset, OffsetValue, ParkedKey, ParkedValue, PartitionId, PartitionIndex,
 };
 use tidegate_outbox::{LoadError, load_topic};
 use tidegate_store::{Direction, KeyRange, Store, Txn};
@@ -30,9 +29,6 @@ pub(crate) struct Loaded {
     pub(crate) failed: Option<FailedRecord>,
 }
 
-/// No broker owns the group yet: one that is asked for it takes it over.
-const NOBODY: BrokerId = BrokerId(-1);
-
 /// Loads a partition of a group, in one snapshot. A group that has committed nothing there begins at `begin`.
 pub(crate) async fn load<S: Store>(
     db: &Db<S>,
@@ -50,7 +46,7 @@ pub(crate) async fn load<S: Store>(
         };
         begin_at(db, &progress, offset).await?;
     }
-    found_group(db, group).await;
+    found_group(db, group).await?;
     forget_old_marks(db, &progress).await?;
     let tx = db.begin().await?;
     let mut txn = tx.store().await?;
@@ -136,31 +132,18 @@ async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: i64) -> Res
     .await
 }
 
-/// Writes the row of a group that nobody has joined, so that it is listed, and its offsets expire when nobody renews them. A
-/// broker's port does not admit that: such a group has its offsets and its lag all the same.
-async fn found_group<S: Store>(db: &Db<S>, group: &str) {
-    let founded = db.transaction(|tx| async move {
+/// Writes the row of a group that nobody has joined, so that it is listed, and its offsets expire when nobody renews them.
+async fn found_group<S: Store>(db: &Db<S>, group: &str) -> Result<(), Error> {
+    db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
         let mut txn = tx.store().await?;
         let group_key = GroupKey { group: group.to_owned() }.encode();
         if txn.get(&group_key).await?.is_none() {
-            let row = GroupValue {
-                epoch: OwnerEpoch(0),
-                owner: NOBODY,
-                generation: Generation(0),
-                state: GroupState::Empty,
-                protocol_type: None,
-                protocol: None,
-                leader: None,
-                state_since_ms: now_ms,
-            };
-            txn.put(group_key, row.encode());
+            txn.put(group_key, GroupValue::founded(now_ms).encode());
         }
         Ok(())
-    });
-    if let Err(error) = founded.await {
-        tracing::debug!(group, %error, "the group is not listed");
-    }
+    })
+    .await
 }
 
 /// Removes marks before the committed offset, which was moved past them by others than workers, in bounded steps.

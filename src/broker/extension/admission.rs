@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use tidegate_format::{
-    DroppedTopicKey, EventTypeKey, EventTypeValue, EventValue, FormatError, KEY_MAX_BYTES, Kind,
+    DroppedTopicKey, EventTypeKey, EventTypeValue, EventValue, FormatError, GroupValue, KEY_MAX_BYTES, Kind,
     OrderVersion, PartitionId, ScheduleKey, TimerKey, TopicId, TopicKey, TopicValue, check_event_type,
     check_topic_name,
 };
@@ -42,8 +42,8 @@ impl Rights {
     /// A kind that is not named here is none of applications'.
     fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Group | Kind::GroupMember => Self::READ,
-            Kind::Topic | Kind::EventType | Kind::Offset => Self::PUT,
+            Kind::GroupMember => Self::READ,
+            Kind::Topic | Kind::EventType | Kind::Offset | Kind::Group => Self::PUT,
             Kind::Done | Kind::Parked | Kind::Timer | Kind::Schedule => Self::WRITE,
             Kind::Outbox => Self { put_versioned: true, ..Self::READ },
             Kind::EventId
@@ -138,7 +138,7 @@ impl<'b> Admission<'b> {
             match kind {
                 Kind::Topic => self.check_topic(key, value.clone(), txn).await?,
                 Kind::EventType => check_event_type_row(key, value.clone())?,
-                _ => self.check_row(kind, key, value).await?,
+                _ => self.check_row(kind, key, value, txn).await?,
             }
         }
         for key in &commit.deletes {
@@ -164,10 +164,17 @@ impl<'b> Admission<'b> {
         commit.versioned.iter().try_for_each(|put| self.check_versioned(put))
     }
 
-    async fn check_row(&mut self, kind: Kind, key: &[u8], value: &bytes::Bytes) -> Result<(), Failure> {
+    async fn check_row(
+        &mut self,
+        kind: Kind,
+        key: &[u8],
+        value: &bytes::Bytes,
+        txn: &mut AnyTxn,
+    ) -> Result<(), Failure> {
         let row = rows::decode(kind, key, value).map_err(|wrong| refused(kind, wrong))?;
         match row {
             Row::Plain => Ok(()),
+            Row::Group(value) => check_group(key, &value, txn).await,
             Row::Timer(key, value) => {
                 if key.due_ms < self.began_ms {
                     // A relay reads no further back than the oldest open transaction.
@@ -262,6 +269,21 @@ impl<'b> Admission<'b> {
         }
         Ok(())
     }
+}
+
+/// Checks a group that comes into being without members: its coordinator alone writes what it becomes.
+async fn check_group(key: &[u8], value: &GroupValue, txn: &mut AnyTxn) -> Result<(), Failure> {
+    // The time is whatever it says: until somebody joins, which sets it, nothing goes by it.
+    if *value != GroupValue::founded(value.state_since_ms) {
+        return Err(refused(
+            Kind::Group,
+            "it is not new and empty: no owner, epoch 0, generation 0, no names",
+        ));
+    }
+    if txn.get(key).await.map_err(read_failure)?.is_some() {
+        return Err(refused(Kind::Group, "it exists: the requests of Kafka's protocol change it"));
+    }
+    Ok(())
 }
 
 fn check_event_type_row(key: &[u8], value: bytes::Bytes) -> Result<(), Failure> {

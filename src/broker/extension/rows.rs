@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use tidegate_format::{
-    BackfillKey, BackfillValue, BuiltKey, BuiltValue, DoneKey, EventIdKey, EventValue, FormatError, IndexKey,
-    Kind, MARKER, ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey, OffsetValue,
-    OutboxKey, ParkedKey, ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey, UniqueKey,
-    UniqueValue, check_group_id, check_schedule_id, check_table_name,
+    BackfillKey, BackfillValue, BuiltKey, BuiltValue, DoneKey, EventIdKey, EventValue, FormatError, GroupKey,
+    GroupValue, IndexKey, Kind, MARKER, ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey,
+    OffsetValue, OutboxKey, ParkedKey, ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey,
+    UniqueKey, UniqueValue, check_group_id, check_schedule_id, check_table_name,
 };
 
 /// What is wrong with a row, in words.
@@ -19,6 +19,8 @@ pub(super) enum Row {
     Timer(TimerKey, EventValue),
     /// A committed offset.
     Offset(OffsetKey, OffsetValue),
+    /// A consumer group, without its members.
+    Group(GroupValue),
 }
 
 /// Decodes a row that is put.
@@ -71,6 +73,10 @@ pub(super) fn decode(kind: Kind, key: &[u8], value: &Bytes) -> Result<Row, Wrong
             let key = read(OffsetKey::decode(key))?;
             check_group(&key.group)?;
             return Ok(Row::Offset(key, read(OffsetValue::decode(value))?));
+        }
+        Kind::Group => {
+            check_group(&read(GroupKey::decode(key))?.group)?;
+            return Ok(Row::Group(read(GroupValue::decode(value))?));
         }
         Kind::Timer => {
             let (key, value) = (read(TimerKey::decode(key))?, read(EventValue::decode(value))?);

@@ -22,6 +22,7 @@ const PUT: &[Kind] = &[
     Kind::Topic,
     Kind::EventType,
     Kind::Offset,
+    Kind::Group,
     Kind::Done,
     Kind::Parked,
     Kind::Timer,
@@ -37,9 +38,9 @@ const PUT: &[Kind] = &[
     Kind::User,
 ];
 /// Kinds that can be read but are never put: outboxes get their entries under the version of the commit.
-const READ_ONLY: &[Kind] = &[Kind::Group, Kind::GroupMember, Kind::Outbox];
+const READ_ONLY: &[Kind] = &[Kind::GroupMember, Kind::Outbox];
 /// Kinds that can be put but neither removed nor guarded.
-const PUT_ONLY: &[Kind] = &[Kind::Topic, Kind::EventType, Kind::Offset];
+const PUT_ONLY: &[Kind] = &[Kind::Topic, Kind::EventType, Kind::Offset, Kind::Group];
 
 struct Served {
     _dir: tempfile::TempDir,
@@ -65,7 +66,7 @@ fn key_of(kind: Kind) -> Bytes {
     key.into()
 }
 
-async fn commit(
+pub(crate) async fn commit(
     store: &RemoteStore,
     write: impl FnOnce(&mut <RemoteStore as Store>::Txn),
 ) -> Result<Version, CommitError> {
@@ -75,7 +76,7 @@ async fn commit(
 }
 
 /// The reason of a refusal, which names the kind.
-fn refusal(outcome: Result<Version, CommitError>, kind: Kind) -> String {
+pub(crate) fn refusal(outcome: Result<Version, CommitError>, kind: Kind) -> String {
     let Err(CommitError::Unavailable { reason }) = outcome else { panic!("{kind}: {outcome:?}") };
     assert!(reason.contains(&format!("kind {kind}:")), "{kind}: {reason}");
     reason

@@ -4,6 +4,7 @@
 mod admission;
 mod conformance;
 mod fixture;
+mod groups;
 mod kill;
 mod lost_answers;
 mod proxy;
