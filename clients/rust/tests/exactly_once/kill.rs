@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Event, NewTopic, Outcome};
+use tidegate::{Event, Outcome};
 use tidegate_broker::BrokerStore;
 
 use super::stage::{Ledger, Stage, TOPIC, enter};
@@ -20,7 +20,7 @@ const PER_ROUND: i64 = 60;
 const KEYS: i64 = 9;
 const PARTITIONS: i32 = 2;
 
-fn open(directory: &Path) -> EmbeddedStore {
+pub(crate) fn open(directory: &Path) -> EmbeddedStore {
     let defaults = EmbeddedOptions::new(Arc::new(SystemClock));
     let options =
         EmbeddedOptions { overlay_bytes: 64 << 10, segment_bytes: 1 << 20, reserve_bytes: 0, ..defaults };
@@ -83,6 +83,11 @@ fn kill_after(directory: &Path, says: usize) {
     assert!(said >= says, "it ran until it was killed: {status}");
 }
 
+/// How often something is killed: as `TIDEGATE_KILL_ROUNDS` says.
+pub(crate) fn rounds(default: usize) -> usize {
+    std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(future)
@@ -93,13 +98,12 @@ fn after_every_kill_9_each_event_has_had_its_effect_once_and_in_order() {
     if let Ok(directory) = std::env::var(DIRECTORY) {
         block_on(work(Path::new(&directory)));
     }
-    let rounds: usize = std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
+    let rounds = rounds(20);
     let directory = tempfile::tempdir().expect("a directory");
     block_on(async {
         let store = open(directory.path());
         let stage = Stage::on(BrokerStore::from(store.clone()), PARTITIONS).await;
-        let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), configs: vec![] };
-        stage.admin().await.create_topic(&topic).await.expect("a new topic");
+        stage.create_topic(TOPIC).await;
         stage.broker.stop().await;
         store.shutdown().await;
     });

@@ -1,9 +1,13 @@
-//! The worker against a broker in this process: each event has its effect once, in the order of its key, whatever happens
-//! to handlers, workers and brokers.
+//! The worker, in the broker's process and through its port: each event has its effect once, in the order of its
+//! key, whatever happens to handlers, workers, brokers and stores.
 
+mod application;
 mod batches;
+mod chain;
 mod failures;
 mod kill;
+mod port;
+mod process;
 mod rebalances;
 mod stage;
 mod stores;
