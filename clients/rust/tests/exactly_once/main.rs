@@ -1,4 +1,4 @@
-//! The worker, in the broker's process and through its port: each event has its effect once, in the order of its
+//! The worker, in the broker's process, through its port and on TiKV: each event has its effect once, in the order of its
 //! key, whatever happens to handlers, workers, brokers and stores.
 
 mod application;
@@ -11,4 +11,5 @@ mod process;
 mod rebalances;
 mod stage;
 mod stores;
+mod tikv;
 mod zombies;
