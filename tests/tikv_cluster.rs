@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
@@ -60,6 +61,22 @@ impl TikvCluster {
             Ok(pd) => Self::Named(pd),
             Err(_) => Self::Own(Box::new(OwnCluster::start())),
         }
+    }
+
+    /// A cluster that the tests which run at the same time in this process share; it ends with the last of them.
+    ///
+    /// # Panics
+    /// As [`OwnCluster::start`].
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<TikvCluster>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = shared.upgrade() {
+            return cluster;
+        }
+        let cluster = Arc::new(Self::start());
+        *shared = Arc::downgrade(&cluster);
+        cluster
     }
 
     /// For `--store`: a namespace that nobody has used.

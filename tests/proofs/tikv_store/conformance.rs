@@ -7,7 +7,7 @@ use tidegate_store::conformance::{Backend, DurableBackend};
 use tidegate_store::{ManualClock, TikvStore, TransactionLimits};
 use tidegate_tests::tikv_cluster::TikvCluster;
 
-use super::fixture::{connect, options_with_clock, shared_cluster};
+use super::fixture::{connect, options_with_clock};
 
 /// A namespace of its own.
 struct Tikv {
@@ -29,7 +29,7 @@ impl Backend for Tikv {
     type Store = TikvStore;
 
     async fn create() -> Self {
-        let cluster = shared_cluster();
+        let cluster = TikvCluster::shared();
         let address = cluster.fresh_namespace();
         open(cluster, address, ManualClock::at(0)).await
     }

@@ -1,25 +1,12 @@
 //! Stores on a cluster, and steps that the cases share.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_store::{
     CommitError, Committed, ManualClock, ReadError, Store, TikvAddress, TikvOptions, TikvStore, Txn, Version,
 };
 use tidegate_tests::deadline::Deadline;
-use tidegate_tests::tikv_cluster::TikvCluster;
-
-/// A cluster that the cases which run at the same time share; it ends with the last of them.
-pub(crate) fn shared_cluster() -> Arc<TikvCluster> {
-    static CLUSTER: Mutex<Weak<TikvCluster>> = Mutex::new(Weak::new());
-    let mut shared = CLUSTER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(cluster) = shared.upgrade() {
-        return cluster;
-    }
-    let cluster = Arc::new(TikvCluster::start());
-    *shared = Arc::downgrade(&cluster);
-    cluster
-}
 
 /// Options for a namespace; one client is enough where nothing is to be shown of several.
 pub(crate) fn options(address: &str) -> TikvOptions {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tidegate_store::{TikvOpenError, TikvStore, TikvTls};
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 use tikv_client::{CheckLevel, TransactionClient, TransactionOptions};
 
-use super::fixture::{connect, options, put, shared_cluster, text};
+use super::fixture::{connect, options, put, text};
 
 /// What opening says, which it must within ten seconds: that is promised to users.
 async fn refusal(options: tidegate_store::TikvOptions) -> TikvOpenError {
@@ -50,7 +50,7 @@ async fn a_placement_driver_without_stores_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_without_tls_and_files_that_are_no_certificates_are_named() {
-    let cluster = shared_cluster();
+    let cluster = TikvCluster::shared();
     let address = cluster.fresh_namespace();
     let files = tempfile::tempdir().expect("a directory");
     let path = |name: &str| files.path().join(name);
@@ -90,7 +90,7 @@ async fn with_tls_only_a_client_whose_certificate_is_accepted_gets_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_that_is_not_ours_or_newer_is_left_alone() {
-    let cluster = shared_cluster();
+    let cluster = TikvCluster::shared();
     for (key, value, expected) in [
         ("somebody's", b"x".to_vec(), "not Tidegate's"),
         ("m", b"somebody's".to_vec(), "not Tidegate's"),
@@ -110,7 +110,7 @@ async fn a_namespace_that_is_not_ours_or_newer_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn namespaces_of_one_cluster_do_not_see_one_another() {
-    let cluster = shared_cluster();
+    let cluster = TikvCluster::shared();
     let first = connect(options(&cluster.fresh_namespace())).await;
     let second = connect(options(&cluster.fresh_namespace())).await;
     put(&first, "k", "first").await;

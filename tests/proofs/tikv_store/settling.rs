@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate_store::{CommitError, Outcome, Store, TikvOptions, TikvStore, Txn};
 use tidegate_tests::tcp_proxy::Way;
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
 use super::fixture::{connect, options, put, text, try_get, try_put, until, until_ok};
 
@@ -132,7 +132,7 @@ async fn increment(store: &TikvStore) -> Result<(), CommitError> {
 /// Rows of attempts are taken away when they are of no use: a store that was closed in order leaves none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_was_closed_leaves_no_rows_of_its_attempts() {
-    let cluster = super::fixture::shared_cluster();
+    let cluster = TikvCluster::shared();
     let store = connect(options(&cluster.fresh_namespace())).await;
     for n in 0..300 {
         put(&store, &format!("once/{n}"), "1").await;

@@ -13,7 +13,7 @@ use crate::fixture::{Broker, any_port, connect, directory};
 use crate::user_keys::UserKeys;
 
 /// One byte of every key is the tag of applications' own.
-const KEY_MAX_BYTES: usize = 4_095;
+pub(crate) const KEY_MAX_BYTES: usize = 4_095;
 
 /// A broker on a store, and its store through the port.
 struct Remote<const SMALL: bool> {

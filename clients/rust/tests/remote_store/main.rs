@@ -7,6 +7,7 @@ mod fixture;
 mod groups;
 mod kill;
 mod lost_answers;
+mod on_tikv;
 mod proxy;
 mod sessions;
 mod user_keys;
