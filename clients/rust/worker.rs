@@ -91,6 +91,8 @@ mod partition;
 #[cfg(test)]
 mod partition_tests;
 mod progress;
+#[cfg(test)]
+mod proofs;
 mod rebalance;
 mod redrive;
 mod retry;

@@ -29,7 +29,7 @@ pub(crate) struct Loaded {
     pub(crate) failed: Option<FailedRecord>,
 }
 
-/// Loads a partition of a group, in one snapshot. A group that has committed nothing there begins at `begin`.
+/// Loads a partition of a group. A group that has committed nothing there begins at `begin`.
 pub(crate) async fn load<S: Store>(
     db: &Db<S>,
     client: &Client,
@@ -47,6 +47,11 @@ pub(crate) async fn load<S: Store>(
         begin_at(db, &progress, offset).await?;
     }
     found_group(db, group).await?;
+    load_begun(db, progress).await
+}
+
+/// Loads a partition in which the group has begun, in one snapshot.
+pub(super) async fn load_begun<S: Store>(db: &Db<S>, progress: Progress) -> Result<Loaded, WorkerError> {
     forget_old_marks(db, &progress).await?;
     let tx = db.begin().await?;
     let mut txn = tx.store().await?;
@@ -112,7 +117,7 @@ async fn committed<S: Store>(db: &Db<S>, progress: &Progress) -> Result<Option<O
 }
 
 /// Writes the first committed offset, unless somebody else has.
-async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: i64) -> Result<(), Error> {
+pub(super) async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: i64) -> Result<(), Error> {
     db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
         let mut txn = tx.store().await?;

@@ -99,7 +99,7 @@ async fn places(
 }
 
 /// The record that a dead letter was.
-fn send_back(letter: ConsumerRecord, topic: &str) -> ProducerRecord {
+pub(super) fn send_back(letter: ConsumerRecord, topic: &str) -> ProducerRecord {
     let number = |value: &Bytes| std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
     let before = letter.header(REDRIVEN).and_then(number).unwrap_or(0);
     let origin = letter.header(DEAD_LETTER_TOPIC).and_then(|name| std::str::from_utf8(name).ok());

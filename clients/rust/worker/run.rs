@@ -427,7 +427,7 @@ impl<S: Store> Run<S> {
 }
 
 /// Does what is to be done, and says what came of it.
-async fn carry_out<S: Store>(context: &Context<S>, place: &Place, task: Task) -> Done {
+pub(super) async fn carry_out<S: Store>(context: &Context<S>, place: &Place, task: Task) -> Done {
     match task {
         Task::Action(Action::Handle { lane, offset, record }, known) => {
             let ended = context.handle(place, &lane, &record, known).await;
