@@ -39,7 +39,7 @@ pub use consumer::{
 };
 pub use error::Error;
 pub use hint::HintFigures;
-pub use net::{Connection, Reply, Versions};
+pub use net::{Connection, Reply, Transport, Versions};
 pub use offsets::{Committed, OffsetSpec};
 pub use options::ClientOptions;
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Receipt, SCHEDULE_ID_HEADER};

@@ -1,5 +1,7 @@
 //! What every client of a cluster is told: where it is, how long to wait, how much to hold.
 
+use crate::Transport;
+
 /// Settings of the connections to a cluster; producers, consumers and admins all begin with them.
 ///
 /// ```
@@ -10,6 +12,8 @@
 pub struct ClientOptions {
     /// Brokers to ask first, as host:port; one that answers is enough.
     pub bootstrap: Vec<String>,
+    /// How they are reached.
+    pub transport: Transport,
     /// What this client calls itself in the brokers' logs.
     pub client_id: String,
     /// How long making a connection may take.
@@ -39,6 +43,7 @@ impl ClientOptions {
         let bootstrap = bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty());
         Self {
             bootstrap: bootstrap.map(str::to_owned).collect(),
+            transport: Transport::Tcp,
             client_id: "tidegate".to_owned(),
             connect_timeout_ms: 5_000,
             request_timeout_ms: 30_000,

@@ -78,8 +78,32 @@ enum Host {
 }
 
 impl Tidegate {
-    /// Opens the store in a directory, with a broker of its own in this process. It listens on a free port of this machine
-    /// alone, which nobody is told; [`open_with`](Self::open_with) has it listen where stock clients can find it.
+    /// Opens the store in a directory, with a broker of its own in this process, which opens no port: producers, consumers and
+    /// workers of this process reach it within. With [`OpenOptions::listen`], stock clients do too.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tidegate::{NewEvent, Outcome, Tidegate};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let tidegate = Tidegate::open(directory.path()).await?;
+    /// let opened = || NewEvent::new("gate.opened").topic("gates").key("D7");
+    /// tidegate.db().transaction(|tx| async move { tx.publish(opened()).await }).await?;
+    /// let worker = tidegate.worker()?.group("boards").topics(["gates"]);
+    /// let handler = |event: tidegate::Event, tx: tidegate::Tx<tidegate::AppStore>| async move {
+    ///     tx.user().put("last", event.key().unwrap_or_default().to_owned()).await?;
+    ///     Ok::<_, tidegate::model::Error>(Outcome::Ack)
+    /// };
+    /// let worker = worker.start(handler).await?;
+    /// while tidegate.db().snapshot().await?.user().get("last").await?.is_none() {
+    ///     tokio::task::yield_now().await;
+    /// }
+    /// worker.stop().await?;
+    /// tidegate.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`OpenError`]: the directory is in use or damaged, or a setting does not fit.
@@ -97,7 +121,7 @@ impl Tidegate {
         let (own, db_settings) = own_broker::OwnBroker::start(options).await?;
         let store = AppStore::Local(own.store().into());
         let db = Db::new(store, db_settings, own.wakeup());
-        let client = Some(ClientOptions::new(&own.address().to_string()));
+        let client = Some(own.client_options());
         Ok(Self { db, client, host: Host::OwnBroker(Box::new(own)) })
     }
 
@@ -142,7 +166,8 @@ impl Tidegate {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # use tidegate::{NewEvent, Tidegate};
     /// # let directory = tempfile::tempdir()?;
-    /// # let served = Tidegate::open(directory.path()).await?;
+    /// # let served = tidegate::OpenOptions::new(directory.path()).listen(([127, 0, 0, 1], 0).into());
+    /// # let served = Tidegate::open_with(served).await?;
     /// # let broker = &served.client_options()?.bootstrap[0];
     /// let tidegate = Tidegate::connect(broker).await?;
     /// let published = tidegate.db().transaction(|tx| async move {
@@ -167,11 +192,12 @@ impl Tidegate {
     /// # Errors
     /// As there.
     pub async fn connect_with(options: RemoteOptions, settings: DbSettings) -> Result<Self, OpenError> {
-        let client = Some(ClientOptions::new(&options.client.bootstrap.join(",")));
+        let transport = options.client.transport.clone();
+        let client = ClientOptions { transport, ..ClientOptions::new(&options.client.bootstrap.join(",")) };
         let store = RemoteStore::connect(options).await?;
         // The broker wakes the relays itself.
         let db = Db::new(AppStore::Remote(store), settings, Arc::new(NoWakeup));
-        Ok(Self { db, client, host: Host::Remote })
+        Ok(Self { db, client: Some(client), host: Host::Remote })
     }
 
     /// Models and events.
@@ -180,7 +206,7 @@ impl Tidegate {
         &self.db
     }
 
-    /// Where the broker is, for clients of whatever kind.
+    /// Where the broker is, for this client's producers, consumers and workers; and for others, if it has a port.
     ///
     /// # Errors
     /// `Invalid` if it was told of no broker.

@@ -29,6 +29,11 @@ pub enum AdvertisedError {
 }
 
 impl Advertised {
+    /// What is advertised by a broker without a port: a name that leads nowhere. Clients in its process need none.
+    pub(crate) fn nowhere() -> Self {
+        Self { host: "in-process".to_owned(), port: 0 }
+    }
+
     /// What is advertised: `text`, or the address that is listened on if it is empty. Port 0 stands for the port that
     /// is listened on.
     ///

@@ -27,7 +27,8 @@ pub use advertised::{Advertised, AdvertisedError};
 pub(crate) use broker::Broker;
 pub use embedded::embedded_options;
 pub use lease::{LeaseError, LeaseHolder};
-pub use running::{RunningBroker, StartError, kafka_uuid};
+pub use net::Entry;
+pub use running::{Ports, RunningBroker, StartError, kafka_uuid};
 pub use tikv::tikv_options;
 
 /// The store that a broker runs on, chosen at run time.

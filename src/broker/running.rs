@@ -18,10 +18,11 @@ use crate::cluster::{StoreUseError, open_cluster};
 use crate::extension::{self, SessionPlaces};
 use crate::group_host::GroupHosts;
 use crate::lease::{self, Lease, LeaseError, LeaseHolder};
+use crate::net::{self, Connections, Entry};
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
 use crate::topics::{Catalogue, FollowingWakeup, TopicError};
-use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, garbage, metrics, net};
+use crate::{Advertised, AdvertisedError, Broker, BrokerStore, admin, garbage, metrics};
 
 /// How long the admin port may take for the answers that it has begun.
 const ADMIN_STOP_MAX: Duration = Duration::from_secs(1);
@@ -65,19 +66,36 @@ impl From<TopicError> for StartError {
     }
 }
 
+/// Which ports a broker opens. Its own process reaches it without any, by its [`Entry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// That of Kafka clients, at the setting `listen`.
+    pub kafka: bool,
+    /// That of the admin HTTP server, at the setting `admin`.
+    pub admin: bool,
+}
+
+impl Ports {
+    /// Both.
+    pub const ALL: Self = Self { kafka: true, admin: true };
+    /// None: what listens nowhere cannot be reached from elsewhere.
+    pub const NONE: Self = Self { kafka: false, admin: false };
+}
+
 /// A broker that serves.
 pub struct RunningBroker {
     broker: Arc<Broker>,
+    connections: Arc<Connections>,
     /// They end when the broker is told to stop.
     tasks: TaskTracker,
     /// Answers until everything else has ended: a broker that stops says so.
-    admin_task: JoinHandle<()>,
+    admin_task: Option<JoinHandle<()>>,
     admin_stop: CancellationToken,
     /// Ends the lease's task, which gives the lease back.
     lease_stop: CancellationToken,
     lease_task: Option<JoinHandle<()>>,
-    listen: SocketAddr,
-    admin: SocketAddr,
+    listen: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
 }
 
 impl RunningBroker {
@@ -86,19 +104,37 @@ impl RunningBroker {
     /// # Errors
     /// If the settings do not go together, an address is taken or the store cannot be used.
     pub async fn start(settings: Settings, store: BrokerStore) -> Result<Self, StartError> {
+        Self::start_with(settings, store, Ports::ALL).await
+    }
+
+    /// As [`start`](Self::start), with some of the ports only: the addresses of the others, and without Kafka's what is
+    /// advertised, are not looked at.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with(
+        settings: Settings,
+        store: BrokerStore,
+        ports: Ports,
+    ) -> Result<Self, StartError> {
         settings.check()?;
         let recorder = metrics::install();
         let settings = Arc::new(settings);
-        let (kafka_listener, listen) = listen("listen", settings.listen).await?;
-        let (admin_listener, admin_address) = self::listen("admin", settings.admin).await?;
-        let advertised = Advertised::new(&settings.advertised, listen)?;
+        let kafka_listener = listen("listen", settings.listen, ports.kafka).await?;
+        let admin_listener = listen("admin", settings.admin, ports.admin).await?;
+        let bound = |listener: &Option<(TcpListener, SocketAddr)>| listener.as_ref().map(|(_, at)| *at);
+        let (listen, admin) = (bound(&kafka_listener), bound(&admin_listener));
+        let advertised = match listen {
+            Some(listen) => Advertised::new(&settings.advertised, listen)?,
+            None => Advertised::nowhere(),
+        };
         let cluster_id = open_cluster(&store).await?;
         let lease_stop = CancellationToken::new();
         let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
         let partitions = PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone());
-        let is_extended = settings.extension_enable.is_on_at(listen.ip());
+        let is_extended = settings.extension_enable.is_on_at(listen.unwrap_or(net::THIS_PROCESS).ip());
         let broker = Arc::new(Broker {
             wakeup: Arc::new(FollowingWakeup::new(catalogue.clone(), partitions.clone())),
             extension_sessions: SessionPlaces::new(&settings, is_extended),
@@ -114,8 +150,12 @@ impl RunningBroker {
         });
         let check_interval = Duration::from_millis(broker.settings.offsets_retention_check_interval_ms);
         broker.groups.start(check_interval).await.map_err(StoreUseError::from)?;
+        let connections = Arc::new(Connections::new(broker.clone()));
         let tasks = TaskTracker::new();
-        tasks.spawn(net::serve(broker.clone(), kafka_listener));
+        tasks.spawn(connections.clone().run());
+        if let Some((listener, _)) = kafka_listener {
+            tasks.spawn(net::accept(connections.clone(), listener));
+        }
         tasks.spawn(metrics::upkeep(recorder.clone(), broker.shutdown.clone()));
         let (follower, shutdown) = (broker.wakeup.clone(), broker.shutdown.clone());
         tasks.spawn(async move { shutdown.run_until_cancelled(follower.run()).await });
@@ -128,30 +168,34 @@ impl RunningBroker {
         }
         tasks.close();
         let admin_stop = CancellationToken::new();
-        let admin_task =
-            tokio::spawn(admin::serve(broker.clone(), recorder, admin_listener, admin_stop.clone()));
-        Ok(Self {
-            broker,
-            tasks,
-            admin_task,
-            admin_stop,
-            lease_stop,
-            lease_task,
-            listen,
-            admin: admin_address,
-        })
+        let admin_task = admin_listener.map(|(listener, _)| {
+            tokio::spawn(admin::serve(broker.clone(), recorder, listener, admin_stop.clone()))
+        });
+        Ok(Self { broker, connections, tasks, admin_task, admin_stop, lease_stop, lease_task, listen, admin })
     }
 
     /// Where Kafka clients are served.
+    ///
+    /// # Panics
+    /// If it was started without that port.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
-        self.listen
+        self.listen.expect("whoever asks has started it with its port")
     }
 
     /// Where the admin HTTP server is.
+    ///
+    /// # Panics
+    /// If it was started without that port.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
-        self.admin
+        self.admin.expect("whoever asks has started it with its port")
+    }
+
+    /// The way in for this process, whichever ports there are.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        Entry::to(&self.connections)
     }
 
     /// What its handlers reach.
@@ -191,7 +235,9 @@ impl RunningBroker {
             let _panicked = lease.await;
         }
         self.admin_stop.cancel();
-        if tokio::time::timeout(ADMIN_STOP_MAX, self.admin_task).await.is_err() {
+        if let Some(admin) = self.admin_task
+            && tokio::time::timeout(ADMIN_STOP_MAX, admin).await.is_err()
+        {
             warn!("stopped before every answer of the admin port was sent");
         }
         info!("stopped");
@@ -221,11 +267,19 @@ async fn hold_lease(
     Ok((lease, Some(tokio::spawn(keeper.run(stop)))))
 }
 
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Opens a port, if it is wanted.
+async fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+    is_wanted: bool,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    if !is_wanted {
+        return Ok(None);
+    }
     let failed = |source| StartError::Listen { setting, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+    Ok(Some((listener, bound)))
 }
 
 /// An id as Kafka writes it: 22 characters of URL-safe base64.

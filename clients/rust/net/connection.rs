@@ -1,4 +1,4 @@
-//! One TCP connection to one broker.
+//! One connection to one broker.
 //!
 //! Requests are pipelined: [`Connection::start`] returns as soon as a request is on its way, and its answer is matched
 //! by correlation id. At most `max_in_flight` are under way; more wait. Requests leave in the order in which they were
@@ -20,15 +20,14 @@ use tidegate_protocol::error::ResponseError;
 use tidegate_protocol::extension::{self, ExtensionRequest, Response};
 use tidegate_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use tidegate_protocol::{StrBytes, WireLayout, frame};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 
-use super::Versions;
+use super::{Transport, Versions};
 use crate::remote::greeting::{Extension, greet};
 use crate::{ClientOptions, Error};
 
@@ -104,16 +103,10 @@ impl Connection {
     /// `Disconnected`, `TimedOut`, or `Protocol` if something else than a broker answers.
     pub async fn connect(address: &str, options: &ClientOptions) -> Result<Self, Error> {
         let after = Duration::from_millis(options.connect_timeout_ms);
-        let connecting = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, io::Error>(stream)
-        };
-        let stream = timeout(after, connecting)
+        let connection = timeout(after, Self::open(address, options))
             .await
             .map_err(|_| Error::TimedOut { what: "connecting", after })?
             .map_err(|error| Error::Disconnected { address: address.to_owned(), kind: error.kind() })?;
-        let connection = Self::over(stream, address, options);
         let versions = connection.agree_on_versions().await?;
         connection.inner.versions.get_or_init(|| versions);
         Ok(connection)
@@ -131,8 +124,30 @@ impl Connection {
         self.inner.request_timeout
     }
 
-    fn over(stream: TcpStream, address: &str, options: &ClientOptions) -> Self {
-        let (read_half, write_half) = stream.into_split();
+    /// Opens a stream to the broker, on which nothing was said yet.
+    async fn open(address: &str, options: &ClientOptions) -> io::Result<Self> {
+        match &options.transport {
+            Transport::Tcp => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let (read_half, write_half) = stream.into_split();
+                Ok(Self::over(read_half, write_half, address, options))
+            }
+            #[cfg(feature = "embedded")]
+            Transport::InProcess(entry) => {
+                let (read_half, write_half) = tokio::io::split(entry.connect()?);
+                Ok(Self::over(read_half, write_half, address, options))
+            }
+        }
+    }
+
+    /// A connection over a stream whose two halves these are.
+    fn over(
+        read_half: impl AsyncRead + Unpin + Send + 'static,
+        write_half: impl AsyncWrite + Unpin + Send + 'static,
+        address: &str,
+        options: &ClientOptions,
+    ) -> Self {
         let max_in_flight = options.max_in_flight.max(1);
         let (frames, queue) = mpsc::channel(max_in_flight);
         let waiting = Arc::new(Waiting { address: address.to_owned(), state: Mutex::default() });
@@ -364,7 +379,7 @@ impl PendingFrame {
     }
 }
 
-async fn read_frames(half: OwnedReadHalf, max_frame_bytes: usize, waiting: Arc<Waiting>) {
+async fn read_frames(half: impl AsyncRead + Unpin, max_frame_bytes: usize, waiting: Arc<Waiting>) {
     let mut frames = FramedRead::new(half, frame::codec(max_frame_bytes));
     loop {
         let error = match frames.next().await {
@@ -389,7 +404,11 @@ fn deliver(frame: Bytes, waiting: &Waiting) -> Result<(), Error> {
     Ok(())
 }
 
-async fn write_frames(mut half: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>, waiting: Arc<Waiting>) {
+async fn write_frames(
+    mut half: impl AsyncWrite + Unpin,
+    mut queue: mpsc::Receiver<Bytes>,
+    waiting: Arc<Waiting>,
+) {
     let mut frames = Vec::with_capacity(MAX_FRAMES_PER_WRITE);
     while queue.recv_many(&mut frames, MAX_FRAMES_PER_WRITE).await > 0 {
         for frame in frames.drain(..) {

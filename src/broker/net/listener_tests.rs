@@ -1,4 +1,4 @@
-//! The limit on connections, over TCP.
+//! The limit on connections, over TCP and from this process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::time::Duration;
 use tidegate_protocol::frame::encode_request;
 use tidegate_protocol::messages::ApiVersionsRequest;
 use tidegate_store::{MemoryStore, SystemClock};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::RunningBroker;
 use crate::settings::Settings;
+use crate::{Ports, RunningBroker};
 
 /// After this time a test counts as hung. It has nothing to do with speed.
 const HANG_AFTER: Duration = Duration::from_secs(120);
 
 /// Whether a request on this connection is answered, or it was closed.
-async fn is_served(connection: &mut TcpStream) -> bool {
+async fn is_served(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     let frame = encode_request(0, 1, None, &ApiVersionsRequest::default()).expect("it can be said");
     let answer = async {
         connection.write_all(&frame).await.ok()?;
@@ -44,4 +44,28 @@ async fn connections_over_the_limit_are_closed_until_there_is_a_place() {
     let retried = async { while !is_served(&mut connect().await).await {} };
     tokio::time::timeout(HANG_AFTER, retried).await.expect("the place is free again");
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn streams_of_this_process_count_as_connections_and_are_refused_after_the_end() {
+    let settings = Settings { max_connections: 2, ..Settings::default() };
+    let store = MemoryStore::new(Arc::new(SystemClock));
+    let broker =
+        RunningBroker::start_with(settings, store.into(), Ports::NONE).await.expect("an empty store");
+    let entry = broker.entry();
+    let (mut first, mut second) = (entry.connect().expect("a place"), entry.connect().expect("a place"));
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    assert!(entry.connect().is_err(), "there are two");
+    assert!(is_served(&mut first).await && is_served(&mut second).await, "they go on");
+    drop(first);
+    // Its place is free once the broker has noticed.
+    let retried = async {
+        while entry.connect().is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG_AFTER, retried).await.expect("the place is free again");
+    broker.stop().await;
+    assert!(!is_served(&mut second).await, "it ends with the broker");
+    assert!(entry.connect().is_err(), "nobody is there");
 }

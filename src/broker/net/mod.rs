@@ -1,4 +1,4 @@
-//! Sockets: accept connections, read frames within limits, answer each connection's requests in their order.
+//! Connections: take them, over TCP and from this process, read frames within limits, answer each connection's requests in their order.
 //!
 //! Refuses to know any API: a frame goes to [`crate::dispatch`], what comes back goes out. What always holds: a
 //! connection's requests are begun and answered in the order they came; memory for requests is bounded over all
@@ -8,6 +8,8 @@ mod answer_frame;
 mod connection;
 #[cfg(test)]
 mod connection_tests;
+mod connections;
+mod entry;
 mod frame;
 mod listener;
 #[cfg(test)]
@@ -15,4 +17,7 @@ mod listener_tests;
 mod memory;
 
 pub(crate) use answer_frame::{AnswerFrame, AnswerFrameBuilder};
-pub(crate) use listener::serve;
+pub(crate) use connections::Connections;
+pub use entry::Entry;
+pub(crate) use entry::THIS_PROCESS;
+pub(crate) use listener::accept;

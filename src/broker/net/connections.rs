@@ -1,0 +1,76 @@
+//! All connections of a broker, wherever they come from: up to `max.connections` at a time, with one memory for their
+//! requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use metrics::{counter, gauge};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::connection;
+use super::memory::RequestMemory;
+use crate::Broker;
+use crate::metrics::names;
+
+/// The connections of a broker.
+pub(crate) struct Connections {
+    broker: Arc<Broker>,
+    places: Arc<Semaphore>,
+    memory: Arc<RequestMemory>,
+    running: TaskTracker,
+    /// The broker's runtime: whoever brings a stream may have another.
+    runtime: Handle,
+}
+
+impl Connections {
+    /// None yet; they are served by the runtime that this is called in.
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
+        let places = Arc::new(Semaphore::new(broker.settings.max_connections));
+        let memory = Arc::new(RequestMemory::new(broker.settings.queued_max_request_bytes));
+        Self { broker, places, memory, running: TaskTracker::new(), runtime: Handle::current() }
+    }
+
+    /// Serves a stream whose two halves these are. False, and it is closed, if there are too many.
+    pub(crate) fn serve(
+        &self,
+        read: impl AsyncRead + Unpin + Send + 'static,
+        write: impl AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+    ) -> bool {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            counter!(names::CONNECTIONS_REFUSED).increment(1);
+            debug!(%peer, max_connections = self.broker.settings.max_connections, "too many connections");
+            return false;
+        };
+        let (broker, memory) = (self.broker.clone(), self.memory.clone());
+        let served = async move {
+            gauge!(names::CONNECTIONS).increment(1.0);
+            connection::serve(broker, read, write, peer, memory).await;
+            gauge!(names::CONNECTIONS).decrement(1.0);
+            drop(place);
+        };
+        self.running.spawn_on(served, &self.runtime);
+        true
+    }
+
+    /// Ends once the broker shuts down.
+    pub(crate) async fn is_over(&self) {
+        self.broker.shutdown.cancelled().await;
+    }
+
+    /// Whether the broker shuts down, or has.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.broker.shutdown.is_cancelled()
+    }
+
+    /// Ends once the broker shuts down and each connection has answered what it has read.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.is_over().await;
+        self.running.close();
+        self.running.wait().await;
+    }
+}
