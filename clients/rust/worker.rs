@@ -5,8 +5,9 @@
 //! together with a transaction of the application's [`Db`](crate::Db). Events with one key are handled in order, others side by
 //! side. An event whose handling fails is *parked*, in the store, and tried again later ([`RetryPolicy`]); later events of its
 //! key wait behind it, all others go on. What is given up becomes a *dead letter* in `{topic}.{group}.dlq`, from where
-//! [`redrive`] sends it back. [`WorkerBuilder::start_batches`] handles the events of a partition in order instead, several in one
-//! transaction; how often the event that holds its partition up has failed is noted beside the committed offset.
+//! [`redrive`] sends it back, [`redrive_only`] some. [`WorkerBuilder::start_batches`] handles the events of a partition in order
+//! instead, several in one transaction; how often the event that holds its partition up has failed is noted beside the committed
+//! offset.
 //!
 //! What it refuses to do: it commits no progress without the handler's writes, nor these without it; it takes nothing as done
 //! because it was a moment ago.
@@ -97,6 +98,7 @@ mod rebalance;
 mod redrive;
 mod retry;
 mod run;
+mod sent_back;
 
 pub use builder::{Worker, WorkerBuilder, run_worker};
 pub use dead_letter::{
@@ -107,5 +109,5 @@ pub use error::WorkerError;
 pub use event::Event;
 pub use figures::WorkerFigures;
 pub use outcome::{IntoOutcome, Outcome};
-pub use redrive::{REDRIVEN, redrive};
+pub use redrive::{DeadLetters, REDRIVEN, redrive, redrive_only};
 pub use retry::RetryPolicy;

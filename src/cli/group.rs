@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use clap::{Arg, ArgGroup, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde::Serialize;
 use serde_json::json;
-use tidegate::{Admin, ListedGroup, OffsetSpec, TopicPartition};
+use tidegate::{Admin, DeadLetters, ListedGroup, OffsetSpec, TopicPartition};
 
 use crate::bootstrap;
 use crate::output::{Row, json_argument, print, print_done};
@@ -76,6 +76,21 @@ pub(crate) fn command() -> Command {
                         .value_name("N")
                         .value_parser(clap::value_parser!(u64))
                         .help("At most so many; all that are there if not given"),
+                )
+                .arg(
+                    Arg::new("key")
+                        .long("key")
+                        .value_name("KEY")
+                        .conflicts_with("at")
+                        .help("Only those with this key"),
+                )
+                .arg(
+                    Arg::new("at")
+                        .long("at")
+                        .value_name("PARTITION:OFFSET")
+                        .value_parser(place)
+                        .action(ArgAction::Append)
+                        .help("Only the one at this place in TOPIC.GROUP.dlq; may be given several times"),
                 ),
         )
 }
@@ -95,7 +110,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         "redrive" => {
             let topic = arguments.get_one::<String>("topic").expect("clap requires it");
             let max = arguments.get_one::<u64>("max").copied();
-            let sent = tidegate::redrive(bootstrap::options(arguments), topic, group(), max).await?;
+            let options = bootstrap::options(arguments);
+            let sent = tidegate::redrive_only(options, topic, group(), &dead_letters(arguments), max).await?;
             print_done(
                 arguments,
                 &format!("sent {sent} dead letters back to {topic}"),
@@ -108,6 +124,26 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         }
         other => unreachable!("clap knows no subcommand {other}"),
     }
+}
+
+/// Which dead letters are asked for.
+fn dead_letters(arguments: &ArgMatches) -> DeadLetters {
+    if let Some(key) = arguments.get_one::<String>("key") {
+        return DeadLetters::Key(key.clone().into());
+    }
+    match arguments.get_many::<(i32, i64)>("at") {
+        Some(places) => DeadLetters::At(places.copied().collect()),
+        None => DeadLetters::All,
+    }
+}
+
+/// A place in a log, as an argument.
+fn place(text: &str) -> Result<(i32, i64), String> {
+    let numbers = text.split_once(':').and_then(|(partition, offset)| {
+        let (partition, offset): (i32, i64) = (partition.parse().ok()?, offset.parse().ok()?);
+        (partition >= 0 && offset >= 0).then_some((partition, offset))
+    });
+    numbers.ok_or_else(|| "say PARTITION:OFFSET, like 0:17".to_owned())
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::process::Command;
 use tidegate_tests::broker::{Broker, binary};
 use tidegate_tests::program::{Outcome, run};
 use tidegate_tests::scheduled_topic::{ScheduledProducer, ScheduledRecord, SharedBook};
+use tidegate_tests::wire::{self, Connection};
 
 fn tidegate(arguments: &[&str]) -> Outcome {
     run(Command::new(binary()).args(arguments))
@@ -91,8 +92,37 @@ fn a_groups_offsets_can_be_set_shown_and_deleted() {
     assert_eq!(described[1], "orders  0          0                 0               0    -       -");
     let redriven = command(&["group", "redrive", "billing", "--topic", "orders", "--max", "5"]);
     assert_eq!(redriven, ["sent 0 dead letters back to orders"]);
+    single_dead_letters_are_sent_back_by_place_and_by_key(&broker);
     assert_eq!(command(&["group", "delete", "billing"]), ["deleted billing"]);
     assert_eq!(command(&["group", "list", "--json"]), ["[]"]);
+}
+
+fn single_dead_letters_are_sent_back_by_place_and_by_key(broker: &Broker) {
+    let at = ["--bootstrap", broker.bootstrap()];
+    let redrive = |arguments: &[&str]| {
+        let redrive = ["group", "redrive", "billing", "--topic", "orders", "--json"];
+        let told = lines(&[&redrive[..], arguments, &at].concat()).concat();
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        told["sent"].as_u64().expect("a number")
+    };
+    lines(&[&["topic", "create", "orders.billing.dlq", "--partitions", "1"][..], &at].concat());
+    let mut connection = Connection::open(broker.bootstrap());
+    for value in [b"0", b"1", b"2"] {
+        let produced = wire::produce(&mut connection, "orders.billing.dlq", &wire::batch(value, 0));
+        assert_eq!(produced.map(|(error, _)| error), Some(0));
+    }
+    assert_eq!(redrive(&["--at", "0:2"]), 1);
+    assert_eq!(redrive(&["--at", "0:2", "--at", "0:0"]), 1, "the other is back");
+    assert_eq!(redrive(&["--key", "any"]), 0, "none has a key");
+    assert_eq!(redrive(&[]), 1, "the one that is left");
+    let refused = |place| {
+        let redrive = ["group", "redrive", "billing", "--topic", "orders", "--at", place];
+        refusal(&[&redrive[..], &at].concat())
+    };
+    assert!(
+        refused("0:3").contains("there is no dead letter at offset 3 of orders.billing.dlq, partition 0")
+    );
+    assert!(refused("3").contains("say PARTITION:OFFSET"));
 }
 
 #[test]

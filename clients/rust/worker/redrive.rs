@@ -1,15 +1,16 @@
-//! Sends dead letters back to the topic that they come from.
+//! Sends dead letters back to the topic that they come from: all, those of a key, or single ones.
 //!
-//! How far that has come is the committed offset of the group `{group}.redrive` in the topic of dead letters, so its lag is
-//! what was not sent back yet. It is committed after the brokers have acknowledged what was sent: if it is interrupted, some
-//! are sent twice, and none is lost.
+//! Which were is known by what the group `{group}.redrive` has committed in the topic of dead letters: all before the
+//! offset, so that its lag is what may be left, and those noted beside it. It is committed after the brokers have
+//! acknowledged what was sent: if it is interrupted, some are sent twice, and none is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tidegate_protocol::error::ResponseError;
 
 use super::dead_letter::{DEAD_LETTER_TOPIC, PREFIX, dead_letter_topic};
+use super::sent_back::SentBack;
 use crate::offsets::{self, Committed, Committer, OffsetSpec, list_offsets};
 use crate::{
     Client, ClientOptions, Consumer, ConsumerOptions, ConsumerRecord, Error, Producer, ProducerOptions,
@@ -21,6 +22,17 @@ pub const REDRIVEN: &str = "tidegate-redriven";
 
 /// Dead letters that are under way at a time.
 const AT_A_TIME: usize = 500;
+
+/// Which dead letters are sent back, of those that were not before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeadLetters {
+    /// All.
+    All,
+    /// Those with this key.
+    Key(Bytes),
+    /// Those at these places in the topic of dead letters: partitions and offsets.
+    At(BTreeSet<(i32, i64)>),
+}
 
 /// Sends the dead letters of a group and a topic back to the topic that they come from, at most `max` of them: those that
 /// were there when this was called and were not sent back before. Says how many that were.
@@ -36,64 +48,171 @@ pub async fn redrive(
     group: &str,
     max: Option<u64>,
 ) -> Result<u64, Error> {
+    redrive_only(options, topic, group, &DeadLetters::All, max).await
+}
+
+/// As [`redrive`], of some dead letters only. The others wait where they are; those that were sent back are passed over when
+/// the rest is.
+///
+/// ```no_run
+/// # use tidegate::{ClientOptions, DeadLetters, Error, redrive_only};
+/// # async fn run() -> Result<(), Error> {
+/// let options = || ClientOptions::new("127.0.0.1:9092");
+/// // The one at offset 17 of `orders.billing.dlq`, partition 0; then all of one order.
+/// redrive_only(options(), "orders", "billing", &DeadLetters::At([(0, 17)].into()), None).await?;
+/// redrive_only(options(), "orders", "billing", &DeadLetters::Key("order-1".into()), None).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As there; and `Invalid` if there is no dead letter at a place that was named, or more single ones are sent back than can be
+/// noted: then nothing was sent.
+pub async fn redrive_only(
+    options: ClientOptions,
+    topic: &str,
+    group: &str,
+    which: &DeadLetters,
+    max: Option<u64>,
+) -> Result<u64, Error> {
     let letters = dead_letter_topic(topic, group).map_err(|error| Error::Invalid(error.to_string()))?;
     let client = Client::connect(ClientOptions { allow_auto_create_topics: false, ..options }).await?;
     let committer = Committer::outsider(&format!("{group}.redrive"));
-    let mut ends = match places(&client, &letters, &committer.group).await {
-        Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => return Ok(0),
+    let mut places = match places(&client, &letters, &committer.group).await {
+        Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => BTreeMap::new(),
         places => places?,
     };
+    narrow(&mut places, which, &letters)?;
     let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default())?;
-    let starts = ends.iter().map(|(at, (start, _))| (at.clone(), Start::Offset(*start)));
-    consumer.assign(starts)?;
-    ends.retain(|_, (start, end)| start < end);
+    consumer.assign(places.iter().map(|(at, place)| (at.clone(), Start::Offset(place.from))))?;
     let producer = Producer::new(client.clone(), ProducerOptions::default())?;
-    let (mut sent, mut left) = (0, max.unwrap_or(u64::MAX));
-    while !ends.is_empty() && left > 0 {
-        let (mut receipts, mut done) = (Vec::new(), BTreeMap::new());
-        while receipts.len() < AT_A_TIME && left > 0 && !ends.is_empty() {
+    let mut left = max.unwrap_or(u64::MAX);
+    let mut sent = 0;
+    while !places.is_empty() && left > 0 {
+        let count_max = AT_A_TIME.min(usize::try_from(left).unwrap_or(AT_A_TIME));
+        let (mut chosen, mut changed) = (Vec::new(), BTreeMap::new());
+        while chosen.len() < count_max && !places.is_empty() {
             let letter = consumer.recv().await?;
             let at = letter.topic_partition();
             // What came in since this was called is for the next time.
-            let Some((_, end)) = ends.get(&at) else { continue };
-            let next = letter.offset + 1;
-            if next >= *end {
-                ends.remove(&at);
+            let Some(place) = places.get_mut(&at) else { continue };
+            let is_chosen = place.look_at(&letter, which);
+            if is_chosen || *which == DeadLetters::All {
+                changed.insert(at.clone(), place.sent.clone());
             }
-            done.insert(at, Committed::at(next));
-            receipts.push(producer.enqueue(send_back(letter, topic)).await?);
-            left -= 1;
+            if place.from >= place.end {
+                places.remove(&at);
+            }
+            if is_chosen {
+                chosen.push(letter);
+            }
         }
-        let count = receipts.len() as u64;
-        producer.flush().await;
-        for receipt in receipts {
-            receipt.wait().await?;
-        }
-        offsets::commit(&client, &committer, &done).await?;
+        let count = chosen.len() as u64;
+        let changed = changed.into_iter().map(|(at, sent)| Ok((at, sent.to_committed()?)));
+        let changed = changed.collect::<Result<BTreeMap<TopicPartition, Committed>, Error>>()?;
+        send(&producer, chosen, topic).await?;
+        offsets::commit(&client, &committer, &changed).await?;
         sent += count;
+        left -= count;
     }
     producer.close().await;
     Ok(sent)
 }
 
-/// Where to begin in each partition, and where it ends now.
+/// Sends dead letters back, and waits until they are in the log.
+async fn send(producer: &Producer, letters: Vec<ConsumerRecord>, topic: &str) -> Result<(), Error> {
+    let mut receipts = Vec::with_capacity(letters.len());
+    for letter in letters {
+        receipts.push(producer.enqueue(send_back(letter, topic)).await?);
+    }
+    producer.flush().await;
+    for receipt in receipts {
+        receipt.wait().await?;
+    }
+    Ok(())
+}
+
+/// What is read of a partition.
+#[derive(Debug)]
+struct Place {
+    /// The first one that is there.
+    first: i64,
+    /// The next one to look at, and the end of those.
+    from: i64,
+    end: i64,
+    sent: SentBack,
+}
+
+impl Place {
+    /// Whether one is sent back, which is noted then.
+    fn look_at(&mut self, letter: &ConsumerRecord, which: &DeadLetters) -> bool {
+        let offset = letter.offset;
+        let was_before = self.sent.contains(offset);
+        let is_chosen = offset < self.end
+            && !was_before
+            && match which {
+                DeadLetters::All => true,
+                DeadLetters::Key(key) => letter.key.as_ref() == Some(key),
+                DeadLetters::At(places) => places.contains(&(letter.partition, offset)),
+            };
+        self.from = offset + 1;
+        match which {
+            DeadLetters::All => self.sent.add_before(self.end.min(offset + 1)),
+            _ if is_chosen => self.sent.add(offset),
+            _ => {}
+        }
+        is_chosen
+    }
+}
+
+/// Leaves of the places what is to be looked at.
+fn narrow(
+    places: &mut BTreeMap<TopicPartition, Place>,
+    which: &DeadLetters,
+    letters: &str,
+) -> Result<(), Error> {
+    if let DeadLetters::At(wanted) = which {
+        for (partition, offset) in wanted {
+            let place = places.get(&TopicPartition::new(letters, *partition));
+            if !place.is_some_and(|place| (place.first..place.end).contains(offset)) {
+                return Err(Error::Invalid(format!(
+                    "there is no dead letter at offset {offset} of {letters}, partition {partition}"
+                )));
+            }
+        }
+        for (at, place) in places.iter_mut() {
+            let of_partition = || wanted.range((at.partition, i64::MIN)..=(at.partition, i64::MAX));
+            let to_send = |offset: &i64| !place.sent.contains(*offset);
+            let mut offsets = of_partition().map(|(_, offset)| *offset).filter(to_send);
+            let first = offsets.next();
+            place.from = first.unwrap_or(place.end);
+            place.end = offsets.next_back().or(first).map_or(place.end, |last| last + 1);
+        }
+    }
+    places.retain(|_, place| place.from < place.end);
+    Ok(())
+}
+
+/// What there is in each partition.
 async fn places(
     client: &Client,
     letters: &str,
     group: &str,
-) -> Result<BTreeMap<TopicPartition, (i64, i64)>, Error> {
+) -> Result<BTreeMap<TopicPartition, Place>, Error> {
     let partitions = client.topic(letters).await?.partition_count(letters);
     let all: Vec<TopicPartition> =
         (0..partitions).map(|partition| TopicPartition::new(letters, partition)).collect();
-    let committed = offsets::committed(client, group, Some(&all)).await?;
+    let committed: BTreeMap<TopicPartition, Committed> =
+        offsets::committed(client, group, Some(&all)).await?;
     let mut places = BTreeMap::new();
     let of = |spec| all.iter().map(|at| (at.clone(), spec)).collect::<BTreeMap<_, _>>();
     let starts = list_offsets(client, &of(OffsetSpec::Earliest)).await;
     let ends = list_offsets(client, &of(OffsetSpec::Latest)).await;
     for ((at, start), (_, end)) in starts.into_iter().zip(ends) {
         let first = start?.unwrap_or(0);
-        let start = committed.get(&at).map_or(first, |committed| committed.offset.max(first));
-        places.insert(at, (start, end?.unwrap_or(0)));
+        let sent = SentBack::read(committed.get(&at), first);
+        let from = sent.next();
+        places.insert(at, Place { first, from, end: end?.unwrap_or(0), sent });
     }
     Ok(places)
 }

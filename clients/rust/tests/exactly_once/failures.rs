@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate::store::{Clock, SystemClock};
 use tidegate::{
     DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
-    DEAD_LETTER_TOPIC, Event, Outcome, RetryPolicy, TopicPartition,
+    DEAD_LETTER_TOPIC, DeadLetters, Event, Outcome, RetryPolicy, TopicPartition,
 };
 
 use super::stage::{DEAD_LETTERS, GROUP, Stage, TOPIC, enter, enter_it, until};
@@ -236,6 +236,61 @@ async fn dead_letters_are_sent_back_once_and_handled_then() {
     let ledgers = stage.ledgers().await;
     assert!((0..10).all(|number| ledgers[&number.to_string()] == [number]), "{ledgers:?}");
     until("the committed offset to follow", async || stage.committed().await == 15).await;
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_dead_letters_are_sent_back_by_place_or_key_and_passed_over_with_the_rest() {
+    let stage = Stage::open(1).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = is_well.clone();
+    let worker = stage.member().start(move |event: Event, tx| {
+        let well = well.clone();
+        async move {
+            if !well.load(Ordering::SeqCst) {
+                return Ok(Outcome::Reject("not now".to_owned()));
+            }
+            enter(&event, &tx).await.map(|()| Outcome::Ack)
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    let redrive = async |which: DeadLetters, max| {
+        tidegate::redrive_only(stage.client(), TOPIC, GROUP, &which, max).await
+    };
+    let at = |offsets: &[i64]| DeadLetters::At(offsets.iter().map(|offset| (0, *offset)).collect());
+    let key = |key: &'static str| DeadLetters::Key(key.into());
+    let nowhere = redrive(at(&[0]), None).await.expect_err("there is no dead letter");
+    assert!(nowhere.to_string().contains("no dead letter at offset 0"), "{nowhere}");
+    assert_eq!(redrive(key("1"), None).await, Ok(0));
+    stage.send(0..14, 5).await;
+    let letters = stage.read(DEAD_LETTERS, 14).await;
+    let offset_of = |number: i64| {
+        let text = number.to_string();
+        letters
+            .iter()
+            .find(|letter| letter.value.as_deref() == Some(text.as_bytes()))
+            .expect("it is there")
+            .offset
+    };
+    is_well.store(true, Ordering::SeqCst);
+    let beyond = redrive(at(&[offset_of(7), 14]), None).await.expect_err("the second is not there");
+    assert!(beyond.to_string().contains("offset 14"), "{beyond}");
+    assert_eq!(redrive(at(&[offset_of(7), offset_of(3)]), None).await, Ok(2));
+    assert_eq!(redrive(at(&[offset_of(3)]), None).await, Ok(0), "it was before");
+    assert_eq!(redrive(key("2"), Some(1)).await, Ok(1));
+    assert_eq!(redrive(key("2"), None).await, Ok(1), "7 was sent back by its place");
+    stage.until_handled(4).await;
+    let ledgers = stage.ledgers().await;
+    assert_eq!(ledgers.keys().collect::<Vec<_>>(), ["2", "3"], "the others wait");
+    assert_eq!((ledgers["2"].len(), &ledgers["3"]), (3, &vec![3]));
+    assert_eq!(redrive(DeadLetters::All, Some(4)).await, Ok(4));
+    assert_eq!(redrive(DeadLetters::All, None).await, Ok(6));
+    assert_eq!(redrive(DeadLetters::All, None).await, Ok(0));
+    stage.until_handled(14).await;
+    let mut numbers: Vec<i64> = stage.ledgers().await.into_values().flatten().collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..14).collect::<Vec<_>>(), "each once");
     worker.stop().await.expect("it stops");
     stage.broker.stop().await;
 }
