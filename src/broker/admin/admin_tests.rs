@@ -243,6 +243,8 @@ async fn more_series_than_allowed_are_cut_and_that_is_said() {
 async fn a_broker_whose_store_has_closed_is_alive_and_not_ready_and_says_what_it_still_knows() {
     let (broker, store, _directory) = start_embedded().await;
     create_topic(&broker, "flights", 1).await;
+    // The broker hears a moment later that the connection which did that is closed.
+    while scrape(&broker).await.value("tidegate_connections", &[]) != Some(0.0) {}
     assert_eq!(get(&broker, "/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(get(&broker, "/readyz").await, (200, "ready\n".to_owned()));
     store.shutdown().await;
