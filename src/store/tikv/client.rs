@@ -7,8 +7,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tikv_client::TransactionClient;
+use tikv_client::{Error, TransactionClient};
 use tokio::runtime::{Handle, Runtime};
+
+use super::probe;
 
 /// The largest answer that is taken: a page of entries, or one value of the largest size.
 const ANSWER_MAX_BYTES: usize = 64 << 20;
@@ -52,6 +54,14 @@ pub(super) struct ClientSettings {
 }
 
 impl ClientSettings {
+    /// The Placement Drivers to connect by. Of several, one that answers now: it tells of the others.
+    async fn usable_endpoints(&self, limit: Duration) -> Result<Vec<String>, String> {
+        match &self.pd_endpoints[..] {
+            [only] => Ok(vec![only.clone()]),
+            several => Ok(vec![probe::choose(several, self.tls.as_ref(), limit).await?]),
+        }
+    }
+
     fn config(&self) -> tikv_client::Config {
         let config = tikv_client::Config::default()
             .with_timeout(TRY_TIMEOUT)
@@ -74,8 +84,11 @@ impl Client {
             .map_err(|error| format!("cannot start a thread: {error}"))?;
         let handle = runtime.handle().clone();
         let runtime = OwnRuntime(Some(runtime));
-        let (endpoints, config) = (settings.pd_endpoints.clone(), settings.config());
-        let connecting = async move { TransactionClient::new_with_config(endpoints, config).await };
+        let settings = settings.clone();
+        let connecting = async move {
+            let endpoints = settings.usable_endpoints(limit / 2).await.map_err(Error::StringError)?;
+            TransactionClient::new_with_config(endpoints, settings.config()).await
+        };
         match call(&handle, limit, connecting).await {
             Ok(Ok(client)) => Ok(Self { client, handle, runtime: Mutex::new(runtime.keep()) }),
             Ok(Err(error)) => Err(error.to_string()),

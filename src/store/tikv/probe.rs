@@ -3,9 +3,11 @@
 //! Each Placement Driver is asked for its members and for its stores, by the two calls that this needs of its protocol.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -91,20 +93,57 @@ struct Pems {
 
 /// Looks whether the cluster can be used, for at most `limit`.
 pub(super) async fn probe(options: &TikvOptions, limit: Duration) -> Result<(), TikvOpenError> {
-    let pems = options.tls.as_ref().map(read_pems).transpose()?;
-    let mut reasons = Vec::new();
-    for endpoint in &options.address.pd_endpoints {
-        let asking = tokio::time::timeout(limit, ask(endpoint, pems.as_ref(), limit));
-        match asking.await.unwrap_or_else(|_| Err(Refusal::Useless("no answer in time".to_owned()))) {
-            Ok(()) => return Ok(()),
-            Err(Refusal::NoStores(reason)) => {
-                return Err(TikvOpenError::NoStores { address: options.address.clone(), reason });
-            }
-            Err(Refusal::Useless(reason)) => reasons.push(format!("{endpoint}: {reason}")),
+    let endpoints = &options.address.pd_endpoints;
+    match first_that_answers(endpoints, options.tls.as_ref(), limit).await? {
+        Ok(_) => Ok(()),
+        Err(Refusal::NoStores(reason)) => {
+            Err(TikvOpenError::NoStores { address: options.address.clone(), reason })
+        }
+        Err(Refusal::Useless(reason)) => {
+            Err(TikvOpenError::PlacementDriver { address: options.address.clone(), reason })
         }
     }
-    let reason = reasons.join("; ");
-    Err(TikvOpenError::PlacementDriver { address: options.address.clone(), reason })
+}
+
+/// Which of several Placement Drivers to go by: the client asks one after the other, and waits for each without a limit.
+pub(super) async fn choose(
+    endpoints: &[String],
+    tls: Option<&TikvTls>,
+    limit: Duration,
+) -> Result<String, String> {
+    match first_that_answers(endpoints, tls, limit).await.map_err(|error| error.to_string())? {
+        Ok(endpoint) => Ok(endpoint),
+        Err(Refusal::NoStores(reason) | Refusal::Useless(reason)) => Err(reason),
+    }
+}
+
+/// Asks all of them at once, for at most `limit`.
+async fn first_that_answers(
+    endpoints: &[String],
+    tls: Option<&TikvTls>,
+    limit: Duration,
+) -> Result<Result<String, Refusal>, TikvOpenError> {
+    let pems = Arc::new(tls.map(read_pems).transpose()?);
+    let mut asked = JoinSet::new();
+    for endpoint in endpoints {
+        let (endpoint, pems) = (endpoint.clone(), pems.clone());
+        asked.spawn(async move {
+            let asking = tokio::time::timeout(limit, ask(&endpoint, pems.as_ref().as_ref(), limit));
+            let answer =
+                asking.await.unwrap_or_else(|_| Err(Refusal::Useless("no answer in time".to_owned())));
+            (endpoint, answer)
+        });
+    }
+    let mut reasons = Vec::new();
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((endpoint, Ok(()))) => return Ok(Ok(endpoint)),
+            Ok((_, Err(no_stores @ Refusal::NoStores(_)))) => return Ok(Err(no_stores)),
+            Ok((endpoint, Err(Refusal::Useless(reason)))) => reasons.push(format!("{endpoint}: {reason}")),
+            Err(error) => reasons.push(format!("asking ended: {error}")),
+        }
+    }
+    Ok(Err(Refusal::Useless(reasons.join("; "))))
 }
 
 enum Refusal {
