@@ -66,7 +66,7 @@ fn commit() -> impl Strategy<Value = Commit> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    let limited = prop_oneof![Just(Limited::ValueBytes), Just(Limited::TransactionBytes)];
+    let limited = proptest::sample::select(&Limited::ALL[..]);
     prop_oneof![
         Just(Failure::Conflict),
         (octets(), any::<u128>()).prop_map(|(key, nonce)| Failure::Unknown { key, nonce }),

@@ -12,15 +12,21 @@ pub enum Limited {
     ValueBytes,
     /// Of all keys and values of a transaction.
     TransactionBytes,
+    /// The number of keys of a transaction.
+    TransactionKeys,
 }
 
 impl Limited {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::ValueBytes, Self::TransactionBytes, Self::TransactionKeys];
+
     /// Its name in the store's errors.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::ValueBytes => "value bytes",
             Self::TransactionBytes => "transaction bytes",
+            Self::TransactionKeys => "transaction keys",
         }
     }
 }
@@ -134,6 +140,7 @@ impl Failure {
                 writer.u8(match what {
                     Limited::ValueBytes => 0,
                     Limited::TransactionBytes => 1,
+                    Limited::TransactionKeys => 2,
                 });
                 writer.u64(*actual);
                 writer.u64(*limit);
@@ -179,6 +186,7 @@ impl Failure {
                 let what = match reader.u8("what")? {
                     0 => Limited::ValueBytes,
                     1 => Limited::TransactionBytes,
+                    2 => Limited::TransactionKeys,
                     _ => return Err(malformed("what")),
                 };
                 Self::TooLarge { what, actual: reader.u64("actual")?, limit: reader.u64("limit")? }

@@ -15,9 +15,9 @@ use crate::contents::{Place, kind_of, place_of};
 use crate::export::all_keys;
 use crate::{Header, Renewal, RestoreError};
 
-/// What one transaction writes at most, unless a single value is larger: far below what any store takes.
-const BATCH_BYTES: usize = 4 << 20;
-const BATCH_ENTRIES: usize = 8_192;
+/// What one transaction writes at most, unless a single value is larger: below what any store takes, whatever its shape.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_ENTRIES: usize = 4_096;
 /// How often a transaction is tried that another one came before.
 const COMMIT_ATTEMPTS: usize = 16;
 /// How many keys are looked at to find one that makes a store not empty.

@@ -11,6 +11,8 @@ mod faults;
 mod fixture;
 #[path = "tikv_store/garbage.rs"]
 mod garbage;
+#[path = "tikv_store/limits.rs"]
+mod limits;
 #[path = "tikv_store/opening.rs"]
 mod opening;
 #[path = "tikv_store/settling.rs"]

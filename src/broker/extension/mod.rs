@@ -217,8 +217,8 @@ fn commit_failure(error: CommitError) -> Failure {
         CommitError::Unavailable { reason } => Failure::Unavailable { reason },
         CommitError::Expired { max_ms } => Failure::Expired { max_ms },
         CommitError::TooLarge { what, actual, limit } => {
-            let is_value = what == Limited::ValueBytes.name();
-            let what = if is_value { Limited::ValueBytes } else { Limited::TransactionBytes };
+            let is_it = |limited: &Limited| limited.name() == what;
+            let what = Limited::ALL.into_iter().find(is_it).unwrap_or(Limited::TransactionBytes);
             Failure::TooLarge { what, actual: actual as u64, limit: limit as u64 }
         }
         CommitError::DiskFull { reserve_bytes } => Failure::DiskFull { reserve_bytes },

@@ -9,8 +9,9 @@ use tidegate_store::{Pages, ReadError, Txn};
 
 use super::PAGE;
 
-/// Rows that are cleared in one transaction. Where there are more, the first are cleared in transactions of their own.
-pub(super) const CLEAR_MAX: usize = 20_000;
+/// Rows that are cleared in one transaction: no store finds so many too many, however long the group's name is. Where
+/// there are more, the first are cleared in transactions of their own.
+pub(super) const CLEAR_MAX: usize = 5_000;
 
 /// Where the rows of a group in a partition are.
 pub(super) fn of_partition(group: &str, id: PartitionId) -> [(Bytes, Bytes); 2] {

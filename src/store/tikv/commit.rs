@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::attempts::{self, Row};
 use super::client::{Client, NoAnswer};
+use super::copies::Copies;
 use super::failure::{self, CommitFailure};
 use super::metrics::add;
 use super::settle::{self, Settled};
@@ -33,6 +34,8 @@ pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
         return Err(CommitError::Expired { max_ms: limits.max_ms });
     }
     txn.write_set.check_size(&limits)?;
+    let copies = Copies::of(&txn.write_set, txn.shared.namespace.prefix_bytes());
+    copies.check(!txn.write_set.versioned().is_empty())?;
     if txn.write_set.is_empty() {
         return Ok(Committed { version: txn.start.next() });
     }
@@ -41,7 +44,7 @@ pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
     let row = shared.rows().take(&anchor, start);
     let nonce = attempts::nonce(shared.now_ms(), rand::random());
     let attempt = Attempt { shared, client, start, row, nonce };
-    attempt.run(transaction, write_set).await
+    attempt.run(transaction, write_set, copies).await
 }
 
 /// One attempt to commit.
@@ -57,7 +60,12 @@ struct Attempt {
 type Answer = (Transaction, Result<Option<tikv_client::Timestamp>, tikv_client::Error>);
 
 impl Attempt {
-    async fn run(self, transaction: Transaction, write_set: WriteSet) -> Result<Committed, CommitError> {
+    async fn run(
+        self,
+        transaction: Transaction,
+        write_set: WriteSet,
+        copies: Copies,
+    ) -> Result<Committed, CommitError> {
         let commit_max = Duration::from_millis(self.shared.options.commit_max_ms);
         // From before the oracle is asked: its version is not older than that. What is left of the time settles.
         let began = Instant::now();
@@ -65,7 +73,7 @@ impl Attempt {
         let mut order_version = None;
         if write_set.versioned().is_empty() {
             let more = write_set.bytes() / BYTES_PER_SECOND;
-            deadline += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX));
+            deadline += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX)) + copies.patience();
         } else {
             match self.order_version(deadline).await {
                 Ok(version) => order_version = Some(version),

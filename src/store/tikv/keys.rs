@@ -38,6 +38,11 @@ impl Namespace {
         [self.prefix.as_ref(), &[MARK]].concat()
     }
 
+    /// How much longer a key is in the cluster than its user knows it.
+    pub(super) fn prefix_bytes(&self) -> usize {
+        self.data.len()
+    }
+
     /// The cluster's key for a key of the user.
     pub(super) fn key(&self, key: &[u8]) -> Vec<u8> {
         [self.data.as_ref(), key].concat()

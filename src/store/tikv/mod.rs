@@ -18,6 +18,7 @@ mod address;
 mod attempts;
 mod client;
 mod commit;
+mod copies;
 mod failure;
 mod garbage;
 mod keys;
@@ -56,8 +57,8 @@ use self::read::Pages;
 use self::shared::{AskError, Shared};
 use crate::{CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
 
-/// How many keys [`Store::delete_range`] removes in one transaction.
-const DELETE_RANGE_STEP_KEYS: usize = 1_000;
+/// How many keys [`Store::delete_range`] removes in one transaction: so many of the longest are not too many to copy.
+const DELETE_RANGE_STEP_KEYS: usize = 500;
 /// How often a step of it is tried when others write in the range, or an answer is lost.
 const DELETE_RANGE_ATTEMPTS: usize = 100;
 
