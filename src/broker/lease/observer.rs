@@ -2,7 +2,8 @@
 //!
 //! What always holds: a holder counts as gone only after its row has been the same for its whole lease, from the end of
 //! the first look that showed it to the beginning of the last, all by the observer's own monotonic clock. So an outage of
-//! the store, in which nobody can look, expires nobody.
+//! the store, in which nobody can look, expires nobody. It counts as alive only after two renewals: one may have been
+//! under way to the store when its sender died.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,16 @@ use tokio::time::{Duration, Instant};
 
 use super::LeaseHolder;
 
+/// How many renewals show that their sender lives: it sends the next one when the one before is answered, so at most one
+/// is under way.
+const RENEWALS_OF_THE_LIVING: u64 = 2;
+
 /// What a look has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nobody holds the lease any more.
     Vacant,
-    /// Somebody does: its row has changed while it was observed.
+    /// Somebody does: its row was renewed by one who lived while it was observed.
     Held(LeaseHolder),
     /// It is not known yet.
     Waiting {
@@ -30,22 +35,36 @@ pub(super) enum Verdict {
 /// Remembers since when each row has been as it is.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
-    seen: BTreeMap<BrokerId, (BrokerValue, Instant)>,
+    seen: BTreeMap<BrokerId, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    value: BrokerValue,
+    since: Instant,
+    /// How often it had been renewed when this process of the broker was first seen.
+    first_renewals: u64,
 }
 
 impl Observer {
     /// What the rows of all brokers say that were read between `began` and `ended`.
     pub(super) fn see(&mut self, rows: &[LeaseHolder], began: Instant, ended: Instant) -> Verdict {
-        let before = std::mem::take(&mut self.seen);
+        let mut before = std::mem::take(&mut self.seen);
         let mut verdict = Verdict::Vacant;
         for row in rows {
-            let since = match before.get(&row.id) {
-                Some((value, _)) if *value != row.value => return Verdict::Held(row.clone()),
-                Some((_, since)) => *since,
-                None => ended,
+            let value = row.value.clone();
+            let seen = match before.remove(&row.id) {
+                Some(seen) if seen.value == value => seen,
+                Some(seen) if seen.value.incarnation == value.incarnation => {
+                    if value.renewals >= seen.first_renewals.saturating_add(RENEWALS_OF_THE_LIVING) {
+                        return Verdict::Held(row.clone());
+                    }
+                    Seen { value, since: ended, ..seen }
+                }
+                _ => Seen { first_renewals: value.renewals, value, since: ended },
             };
-            self.seen.insert(row.id, (row.value.clone(), since));
-            let until = since + Duration::from_millis(row.value.lease_ms.into());
+            let until = seen.since + Duration::from_millis(row.value.lease_ms.into());
+            self.seen.insert(row.id, seen);
             if began < until && verdict == Verdict::Vacant {
                 verdict = Verdict::Waiting { holder: row.clone(), until };
             }
@@ -95,12 +114,37 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_changes_is_a_broker_that_lives() {
+    fn a_row_that_is_renewed_twice_is_a_broker_that_lives() {
+        let start = Instant::now();
+        let late = start + LEASE * 3;
+        for looks in [&[6, 7][..], &[7]] {
+            let mut observer = Observer::default();
+            observer.see(&[row(1, 5)], start, start);
+            let last = looks.iter().map(|renewals| observer.see(&[row(1, *renewals)], late, late)).last();
+            assert_eq!(last, Some(Verdict::Held(row(1, 7))));
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_was_under_way_when_its_sender_died_is_waited_for_and_no_sign_of_life() {
         let start = Instant::now();
         let mut observer = Observer::default();
         observer.see(&[row(1, 5)], start, start);
-        let late = start + LEASE * 3;
-        assert_eq!(observer.see(&[row(1, 6)], late, late), Verdict::Held(row(1, 6)));
+        let late = start + LEASE / 2;
+        let waiting = Verdict::Waiting { holder: row(1, 6), until: late + LEASE };
+        assert_eq!(observer.see(&[row(1, 6)], late, late), waiting);
+        assert_eq!(observer.see(&[row(1, 6)], late + LEASE, late + LEASE), Verdict::Vacant);
+    }
+
+    #[test]
+    fn another_process_of_the_same_broker_has_all_its_renewals_to_show() {
+        let start = Instant::now();
+        let mut observer = Observer::default();
+        observer.see(&[row(1, 5)], start, start);
+        let mut other = row(1, 7);
+        other.value.incarnation = 8;
+        let waiting = Verdict::Waiting { holder: other.clone(), until: start + LEASE };
+        assert_eq!(observer.see(&[other], start, start), waiting);
     }
 
     #[test]
