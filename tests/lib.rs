@@ -10,6 +10,7 @@ pub mod broker;
 pub mod certificates;
 pub mod deadline;
 pub mod exposition;
+mod frozen;
 pub mod ledger;
 pub mod log_reader;
 pub mod member;

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::deadline::{Deadline, HANG_AFTER};
+use crate::frozen::freeze;
 
 /// Polling for the end of a process that was told to end.
 const ENDED_POLL: Duration = Duration::from_millis(10);
@@ -56,7 +57,7 @@ impl TikvProcess {
     /// # Panics
     /// When the signal is not delivered.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        freeze(&self.child);
     }
 
     /// Lets a frozen process go on (SIGCONT).
