@@ -13,13 +13,14 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::deadline::{Deadline, HANG_AFTER};
+use crate::frozen::freeze;
 use crate::tikv_cluster::TikvCluster;
 
 /// A broker under test.
@@ -33,7 +34,7 @@ pub struct Broker {
     arguments: Vec<String>,
     starts: u32,
     // After the process: it ends first.
-    cluster: Option<TikvCluster>,
+    cluster: Option<Arc<TikvCluster>>,
 }
 
 impl Broker {
@@ -86,12 +87,12 @@ impl Broker {
         prepare(&data);
     }
 
-    /// As [`Broker::start_with`], in a fresh namespace of a cluster, which is the broker's own from then on.
+    /// As [`Broker::start_with`], in a fresh namespace of a cluster, which lasts as long as the broker.
     ///
     /// # Panics
     /// As [`Broker::start`].
     #[must_use]
-    pub fn start_on(cluster: TikvCluster, arguments: &[&str]) -> Self {
+    pub fn start_on(cluster: Arc<TikvCluster>, arguments: &[&str]) -> Self {
         let namespace = cluster.fresh_namespace();
         let mut broker = Self::start_with(&[&on(&namespace), arguments].concat());
         broker.cluster = Some(cluster);
@@ -169,7 +170,7 @@ impl Broker {
     /// # Panics
     /// For a broker that was not started by this test.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        freeze(self.process.as_ref().expect("only a broker that this test started takes signals"));
     }
 
     /// Lets a frozen process go on (SIGCONT).

@@ -8,7 +8,7 @@ use crate::tikv_cluster::TikvCluster;
 pub enum StoreUnderTest {
     /// In the broker's own directory.
     Embedded,
-    /// A cluster that speaks TiKV's protocol, one for each broker.
+    /// A cluster that speaks TiKV's protocol, a namespace for each broker.
     Tikv,
 }
 
@@ -16,12 +16,12 @@ impl StoreUnderTest {
     /// A broker on a fresh store.
     ///
     /// # Panics
-    /// As [`Broker::start`] and [`TikvCluster::start`].
+    /// As [`Broker::start`] and [`TikvCluster::shared`].
     #[must_use]
     pub fn start_broker(self) -> Broker {
         match self {
             Self::Embedded => Broker::start(),
-            Self::Tikv => Broker::start_on(TikvCluster::start(), &[]),
+            Self::Tikv => Broker::start_on(TikvCluster::shared(), &[]),
         }
     }
 }

@@ -63,13 +63,15 @@ impl TikvCluster {
         }
     }
 
-    /// A cluster that the tests which run at the same time in this process share; it ends with the last of them.
+    /// The same for all cases that run at the same time, harm nothing and keep to namespaces of their own. It ends with
+    /// the last of them.
     ///
     /// # Panics
     /// As [`OwnCluster::start`].
     #[must_use]
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<TikvCluster>> = Mutex::new(Weak::new());
+        // Whoever comes while it starts waits for it.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = shared.upgrade() {
             return cluster;

@@ -14,7 +14,7 @@ use tidegate_tests::log_reader::read_log;
 use tidegate_tests::member::Member;
 use tidegate_tests::program::run;
 use tidegate_tests::shared_ledger::{SharedLedger, listed};
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::TikvCluster;
 
 const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 4;
@@ -73,8 +73,8 @@ fn late(broker: &Broker) -> f64 {
 
 #[test]
 fn events_written_straight_to_the_store_are_delivered_though_nobody_looks_for_them() {
-    let cluster = OwnCluster::start();
-    let store = cluster.namespace("shop");
+    let cluster = TikvCluster::shared();
+    let store = cluster.fresh_namespace();
     let broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     let ledger = SharedLedger::new(PARTITIONS);
@@ -93,8 +93,8 @@ fn events_written_straight_to_the_store_are_delivered_though_nobody_looks_for_th
 
 #[test]
 fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
-    let cluster = OwnCluster::start();
-    let store = cluster.namespace("shop");
+    let cluster = TikvCluster::shared();
+    let store = cluster.fresh_namespace();
     let mut broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     let mut writer = spawn(&mut application(&store, broker.bootstrap(), 0, 200));
@@ -115,8 +115,8 @@ fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
 
 #[test]
 fn what_was_written_while_no_broker_ran_is_delivered_when_one_starts() {
-    let cluster = OwnCluster::start();
-    let store = cluster.namespace("shop");
+    let cluster = TikvCluster::shared();
+    let store = cluster.fresh_namespace();
     let mut broker = Broker::start_with(&on(&store));
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     broker.terminate();

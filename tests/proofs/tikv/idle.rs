@@ -4,7 +4,7 @@ use tidegate_tests::admin::create_topic;
 use tidegate_tests::admin_http::metrics;
 use tidegate_tests::broker::{Broker, on};
 use tidegate_tests::deadline::Deadline;
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
 const PARTITIONS: i32 = 10_000;
 
@@ -20,8 +20,8 @@ fn renewals(broker: &Broker) -> f64 {
 
 #[test]
 fn ten_thousand_idle_partitions_cost_next_to_nothing() {
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("idle");
+    let cluster = TikvCluster::shared();
+    let namespace = cluster.fresh_namespace();
     let broker = Broker::start_with(&[&on(&namespace)[..], &["--metrics-series-max", "100"]].concat());
     create_topic(broker.bootstrap(), "many", PARTITIONS, &[]);
     // By now whoever looks at new partitions has begun to.
@@ -49,6 +49,7 @@ fn ten_thousand_idle_partitions_cost_next_to_nothing() {
 
 #[test]
 fn old_versions_are_given_up_in_rounds_by_the_broker_that_has_the_lease() {
+    // The safe point is the whole cluster's.
     let cluster = OwnCluster::start();
     let namespace = cluster.namespace("gc");
     let upkeep = ["--gc-interval-ms", "1000", "--gc-life-time-ms", "60000"];

@@ -4,15 +4,15 @@
 use tidegate_tests::admin::{create_topic, log_bounds};
 use tidegate_tests::broker::{Broker, on, serve};
 use tidegate_tests::program::run;
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::TikvCluster;
 use tidegate_tests::wire::{self, Connection};
 
 const TOPIC: &str = "kept";
 
 #[test]
 fn a_second_broker_is_refused_by_name_and_admitted_to_another_namespace() {
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("shared");
+    let cluster = TikvCluster::shared();
+    let namespace = cluster.fresh_namespace();
     let mut first = Broker::start_with(&on(&namespace));
     let directory = tempfile::tempdir().expect("a temporary directory");
     for id in ["1", "2"] {
@@ -25,7 +25,7 @@ fn a_second_broker_is_refused_by_name_and_admitted_to_another_namespace() {
         }
     }
     assert!(first.is_running());
-    let mut other = Broker::start_with(&on(&cluster.namespace("other")));
+    let mut other = Broker::start_with(&on(&cluster.fresh_namespace()));
     assert!(other.is_running());
     // Who ends in order leaves at once.
     assert!(first.terminate().success());
@@ -35,8 +35,8 @@ fn a_second_broker_is_refused_by_name_and_admitted_to_another_namespace() {
 
 #[test]
 fn a_broker_that_was_frozen_finds_itself_replaced_and_writes_nothing() {
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("shared");
+    let cluster = TikvCluster::shared();
+    let namespace = cluster.fresh_namespace();
     let mut first = Broker::start_with(&on(&namespace));
     create_topic(first.bootstrap(), TOPIC, 1, &[]);
     let mut connection = Connection::open(first.bootstrap());
@@ -65,8 +65,8 @@ fn a_broker_that_was_frozen_finds_itself_replaced_and_writes_nothing() {
 
 #[test]
 fn what_was_killed_is_replaced_by_itself_when_its_lease_is_over() {
-    let cluster = OwnCluster::start();
-    let mut broker = Broker::start_with(&on(&cluster.namespace("shared")));
+    let cluster = TikvCluster::shared();
+    let mut broker = Broker::start_with(&on(&cluster.fresh_namespace()));
     create_topic(broker.bootstrap(), TOPIC, 1, &[]);
     broker.kill();
     broker.restart();

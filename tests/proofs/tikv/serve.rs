@@ -8,7 +8,7 @@ use tidegate_tests::admin_http::get;
 use tidegate_tests::broker::{Broker, on, serve};
 use tidegate_tests::certificates::Certificates;
 use tidegate_tests::program::run;
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 use tidegate_tests::wire::{self, Connection};
 
 /// Runs `serve` on a store that it must refuse, and gives what it said.
@@ -82,8 +82,8 @@ fn a_client_certificate_that_is_refused_is_told_from_a_cluster_without_stores() 
 
 #[test]
 fn the_first_line_says_where_the_data_is_and_the_disk_is_nobodys() {
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("ns");
+    let cluster = TikvCluster::shared();
+    let namespace = cluster.fresh_namespace();
     let broker = Broker::start_with(&on(&namespace));
     assert!(broker.first_line().ends_with(&format!(", data in {namespace}")), "{}", broker.first_line());
     assert!(!broker.data_directory().exists(), "it needs no directory");
@@ -97,8 +97,8 @@ fn the_first_line_says_where_the_data_is_and_the_disk_is_nobodys() {
 fn more_than_tikv_takes_at_once_is_refused_and_nothing_of_it_is_there() {
     const TOPIC: &str = "large";
     const MESSAGE_TOO_LARGE: i16 = 10;
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("ns");
+    let cluster = TikvCluster::shared();
+    let namespace = cluster.fresh_namespace();
     let arguments = [&on(&namespace)[..], &["--message-max-bytes", "8388608"]].concat();
     let broker = Broker::start_with(&arguments);
     create_topic(broker.bootstrap(), TOPIC, 1, &[]);
