@@ -158,7 +158,10 @@ pub enum TikvOpenError {
         known: u32,
     },
     /// The cluster answers, and does not do what was asked in time.
-    #[error("the TiKV of {address} is not available: {reason}")]
+    #[error(
+        "the TiKV of {address} is not available: {reason}. Check that its stores run and can be reached from here, or the \
+         HOST:PORT of --store"
+    )]
     Unavailable {
         /// The address.
         address: TikvAddress,

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tidegate_store::{TikvOpenError, TikvStore, TikvTls};
+use tidegate_store::{TikvOpenError, TikvOptions, TikvStore, TikvTls};
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 use tikv_client::{CheckLevel, TransactionClient, TransactionOptions};
 
 use super::fixture::{connect, options, put, text};
 
 /// What opening says, which it must within ten seconds: that is promised to users.
-async fn refusal(options: tidegate_store::TikvOptions) -> TikvOpenError {
+async fn refusal(options: TikvOptions) -> TikvOpenError {
     let opening = TikvStore::connect(options);
     let opened = tokio::time::timeout(Duration::from_secs(10), opening).await.expect("an answer within 10 s");
     opened.err().expect("it does not open")
@@ -42,10 +42,49 @@ async fn what_is_no_placement_driver_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_placement_driver_that_answers_is_enough_and_of_many_that_do_not_none_is_waited_for_alone() {
+    let silent: Vec<_> =
+        (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let silent: Vec<String> =
+        silent.iter().map(|silent| silent.local_addr().expect("it is bound").to_string()).collect();
+    let options = |text: String| TikvOptions { connect_timeout_ms: 2_000, ..options(&text) };
+    let error = refusal(options(format!("tikv://{}/n", silent.join(",")))).await;
+    let said = error.to_string();
+    assert!(matches!(error, TikvOpenError::PlacementDriver { .. }), "{said}");
+    assert!(silent.iter().all(|address| said.contains(&format!("{address}: no answer in time"))), "{said}");
+    let cluster = OwnCluster::start();
+    let store =
+        connect(options(format!("tikv://{},{}/n", silent[..2].join(","), cluster.pd_address()))).await;
+    put(&store, "k", "1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_placement_driver_without_stores_is_named() {
     let cluster = OwnCluster::placement_driver_only();
     let error = refusal(options(&cluster.namespace("n"))).await;
     assert!(matches!(error, TikvOpenError::NoStores { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stores_that_do_not_answer_or_are_gone_are_told_from_a_wrong_address() {
+    let mut cluster = OwnCluster::start();
+    let address = cluster.namespace("n");
+    let options = || TikvOptions { connect_timeout_ms: 2_000, ..options(&address) };
+    for is_stopped in [false, true] {
+        if is_stopped {
+            cluster.thaw_store();
+            cluster.stop_store();
+        } else {
+            cluster.freeze_store();
+        }
+        let error = refusal(options()).await;
+        let said = error.to_string();
+        assert!(matches!(error, TikvOpenError::Unavailable { .. }), "{said}");
+        assert!(
+            said.contains(&address) && said.contains("its stores run") && said.contains("--store"),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +94,7 @@ async fn a_cluster_without_tls_and_files_that_are_no_certificates_are_named() {
     let files = tempfile::tempdir().expect("a directory");
     let path = |name: &str| files.path().join(name);
     let tls = TikvTls { ca: path("ca"), cert: path("cert"), key: path("key") };
-    let with_tls = || tidegate_store::TikvOptions { tls: Some(tls.clone()), ..options(&address) };
+    let with_tls = || TikvOptions { tls: Some(tls.clone()), ..options(&address) };
     let error = refusal(with_tls()).await;
     assert!(error.to_string().contains("tikv.tls.ca"), "{error}");
     for name in ["ca", "cert", "key"] {
@@ -74,7 +113,7 @@ async fn with_tls_only_a_client_whose_certificate_is_accepted_gets_in() {
         cert: cluster.tls_file(&format!("{own}.pem")),
         key: cluster.tls_file(&format!("{own}.key")),
     };
-    let with = |tls| tidegate_store::TikvOptions { tls: Some(tls), ..options(&address) };
+    let with = |tls| TikvOptions { tls: Some(tls), ..options(&address) };
     let store = connect(with(tls("ca", "client"))).await;
     put(&store, "k", "1").await;
     assert_eq!(super::fixture::try_get(&store, "k").await, Ok(Some(text("1"))));
@@ -122,6 +161,6 @@ async fn settings_out_of_bounds_are_named() {
     let mut wrong = options("tikv://127.0.0.1:1/n");
     wrong.limits.max_value_bytes = 8 << 20;
     assert!(refusal(wrong).await.to_string().contains("transaction.max.value.bytes"));
-    let none = tidegate_store::TikvOptions { clients: 0, ..options("tikv://127.0.0.1:1/n") };
+    let none = TikvOptions { clients: 0, ..options("tikv://127.0.0.1:1/n") };
     assert!(refusal(none).await.to_string().contains("tikv.clients"));
 }
