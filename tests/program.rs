@@ -14,6 +14,8 @@ use crate::deadline::HANG_AFTER;
 pub struct Outcome {
     /// Whether it ended with code 0.
     pub success: bool,
+    /// The code that it ended with; none if a signal ended it.
+    pub code: Option<i32>,
     /// Its lines on standard output.
     pub lines: Vec<String>,
     /// All of its standard error.
@@ -50,6 +52,7 @@ pub fn run(command: &mut Command) -> Outcome {
     let standard_error = errors.recv_timeout(HANG_AFTER).expect("a program that ended has closed its pipes");
     Outcome {
         success: status.success(),
+        code: status.code(),
         lines: output.lines().map(ToOwned::to_owned).collect(),
         standard_error,
     }

@@ -254,24 +254,39 @@ impl Connection {
 /// A record batch (version 2) of one record without key, as a producer without idempotence sends it.
 #[must_use]
 pub fn batch(value: &[u8], timestamp_ms: i64) -> Vec<u8> {
-    let mut record = vec![0, 0, 0, 1];
-    variable_length(&mut record, value.len());
-    record.extend_from_slice(value);
-    record.push(0);
+    batch_of(1, value, timestamp_ms)
+}
+
+/// As [`batch`], of so many records that are all alike.
+///
+/// # Panics
+/// When it is asked for none, or for more than a batch can have.
+#[must_use]
+pub fn batch_of(count: usize, value: &[u8], timestamp_ms: i64) -> Vec<u8> {
     let mut records = Vec::new();
-    variable_length(&mut records, record.len());
-    records.extend_from_slice(&record);
+    for offset in 0..count {
+        let mut record = vec![0, 0];
+        variable_length(&mut record, offset);
+        // No key.
+        record.push(1);
+        variable_length(&mut record, value.len());
+        record.extend_from_slice(value);
+        record.push(0);
+        variable_length(&mut records, record.len());
+        records.extend_from_slice(&record);
+    }
 
     // From the attributes to the end: what the checksum covers.
+    let count = i32::try_from(count).expect("a batch counts with 32 bits");
     let covered = Body::new()
         .int16(0)
-        .int32(0)
+        .int32(count - 1)
         .int64(timestamp_ms)
         .int64(timestamp_ms)
         .int64(-1)
         .int16(-1)
         .int32(-1)
-        .int32(1)
+        .int32(count)
         .raw(&records)
         .into_bytes();
     let checksum = crc32c::crc32c(&covered);

@@ -14,6 +14,7 @@ mod load;
 #[path = "../cases/main_job.rs"]
 mod main_job;
 mod one_broker;
+mod raw_namespace;
 #[path = "../cases/scheduled.rs"]
 mod scheduled;
 mod serve;

@@ -4,19 +4,22 @@
 use std::net::TcpListener;
 
 use tidegate_tests::admin::{create_topic, log_bounds};
-use tidegate_tests::admin_http::get;
+use tidegate_tests::admin_http::{get, metrics};
 use tidegate_tests::broker::{Broker, on, serve};
 use tidegate_tests::certificates::Certificates;
 use tidegate_tests::program::run;
+use tidegate_tests::scheduled_topic::{create_scheduled_topic, now_ms};
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 use tidegate_tests::wire::{self, Connection};
+
+use crate::raw_namespace::RawNamespace;
 
 /// Runs `serve` on a store that it must refuse, and gives what it said.
 fn refused(store: &str, arguments: &[&str]) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().join("data");
     let outcome = run(serve(&data, "127.0.0.1:0", "127.0.0.1:0").args(["--store", store]).args(arguments));
-    assert!(!outcome.success, "{store} {arguments:?} was accepted");
+    assert_eq!(outcome.code, Some(1), "{store} {arguments:?}: {}", outcome.standard_error);
     assert!(outcome.lines.is_empty(), "it claimed to serve: {:?}", outcome.lines);
     assert!(!data.exists(), "it left something behind");
     outcome.standard_error
@@ -81,6 +84,69 @@ fn a_client_certificate_that_is_refused_is_told_from_a_cluster_without_stores() 
 }
 
 #[test]
+fn a_broker_serves_on_a_cluster_behind_tls() {
+    const TOPIC: &str = "kept";
+    let cluster = OwnCluster::start_behind_tls();
+    let store = cluster.tls_namespace("ns");
+    let files = ["ca.pem", "client.pem", "client.key", "stranger.pem", "stranger.key"];
+    let files = files.map(|name| cluster.tls_file(name).display().to_string());
+    let [ca, client, client_key, stranger, stranger_key] = files.each_ref().map(String::as_str);
+    let tls = |cert, key| ["--tikv-tls-ca", ca, "--tikv-tls-cert", cert, "--tikv-tls-key", key];
+    let broker = Broker::start_with(&[&on(&store)[..], &tls(client, client_key)].concat());
+    create_topic(broker.bootstrap(), TOPIC, 1, &[]);
+    let mut connection = Connection::open(broker.bootstrap());
+    assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(b"kept", 0)), Some((0, 0)));
+    assert_eq!(log_bounds(broker.bootstrap(), TOPIC, 0), (0, 1));
+    says(&refused(&store, &tls(stranger, stranger_key)), &["tikv.tls"]);
+}
+
+#[test]
+fn a_namespace_of_somebody_else_is_refused_and_left_as_it_is() {
+    let cluster = TikvCluster::shared();
+    let marked = b"tidegate-store\0\0\0\x01".as_slice();
+    let another = "choose another one in --store";
+    let cases: [(&[(&[u8], &[u8])], [&str; 3]); 3] = [
+        (&[(b"order/1", b"theirs")], ["not Tidegate's", "order/1", another]),
+        (&[(b"m", b"theirs")], ["not Tidegate's", "a mark that is not ours", another]),
+        // What an application of another kind has put where Tidegate's own data lies.
+        (&[(b"d\xfetheirs", b"theirs"), (b"m", marked)], ["did not write", "0xfe", "`store`"]),
+    ];
+    for (theirs, parts) in cases {
+        let store = cluster.fresh_namespace();
+        let namespace = RawNamespace::open(&store);
+        theirs.iter().for_each(|(key, value)| namespace.put(key, value));
+        let before = namespace.entries();
+        says(&refused(&store, &[]), &parts);
+        assert_eq!(namespace.entries(), before, "nothing of it is touched");
+    }
+}
+
+#[test]
+fn a_namespace_that_a_later_release_has_written_is_refused_and_left_as_it_is() {
+    let cluster = TikvCluster::shared();
+    let store = cluster.fresh_namespace();
+    let mut broker = Broker::start_with(&on(&store));
+    create_topic(broker.bootstrap(), "kept", 1, &[]);
+    assert!(broker.terminate().success());
+    let namespace = RawNamespace::open(&store);
+    // How the store lays out what it keeps, and the format of what it keeps.
+    let layout = ["has layout 2", "up to 1", "use a newer one"];
+    let format = ["version 3 is newer than 2", "run the release that wrote it", "`store`"];
+    let cases: [(&[u8], &[u8], [&str; 3]); 2] =
+        [(b"m", b"tidegate-store\0\0\0\x02", layout), (b"d\x01", b"\0\0\0\x03", format)];
+    for (key, newer, parts) in cases {
+        let own = namespace.entries()[key].clone();
+        namespace.put(key, newer);
+        let before = namespace.entries();
+        says(&refused(&store, &[]), &parts);
+        assert_eq!(namespace.entries(), before, "nothing of it is touched");
+        namespace.put(key, &own);
+    }
+    // It was for these two alone.
+    broker.restart();
+}
+
+#[test]
 fn the_first_line_says_where_the_data_is_and_the_disk_is_nobodys() {
     let cluster = TikvCluster::shared();
     let namespace = cluster.fresh_namespace();
@@ -107,6 +173,24 @@ fn more_than_tikv_takes_at_once_is_refused_and_nothing_of_it_is_there() {
     assert_eq!(wire::produce(&mut connection, TOPIC, &large), Some((MESSAGE_TOO_LARGE, -1)));
     assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(b"small", 0)), Some((0, 0)));
     assert_eq!(log_bounds(broker.bootstrap(), TOPIC, 0), (0, 1));
+}
+
+#[test]
+fn more_scheduled_records_than_tikv_takes_at_once_are_refused_and_hold_up_nobody() {
+    const TOPIC: &str = "scheduled";
+    const MESSAGE_TOO_LARGE: i16 = 10;
+    let cluster = TikvCluster::shared();
+    let broker = Broker::start_with(&on(&cluster.fresh_namespace()));
+    create_scheduled_topic(broker.bootstrap(), TOPIC, 1);
+    let mut connection = Connection::open(broker.bootstrap());
+    let now = now_ms();
+    // Less than the largest batch, but each of its records is an entry that waits.
+    let many = wire::batch_of(60_000, b"later", now + 3_600_000);
+    assert_eq!(wire::produce(&mut connection, TOPIC, &many), Some((MESSAGE_TOO_LARGE, -1)));
+    assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(b"now", now)), Some((0, 0)));
+    assert_eq!(log_bounds(broker.bootstrap(), TOPIC, 0), (0, 1));
+    let waiting = metrics(broker.admin())["tidegate_timers_pending{topic=\"scheduled\",partition=\"0\"}"];
+    assert_eq!(waiting, 0.0, "nothing of the large one is there");
 }
 
 #[test]
