@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::deadline::{Deadline, HANG_AFTER};
 
-/// Between two looks at the readiness of a broker.
+/// Between two looks at the readiness of a broker that is waited for, and of one that is watched.
 const READINESS_POLL: Duration = Duration::from_millis(20);
+const READINESS_WATCH: Duration = Duration::from_millis(100);
 
 /// The status code and body of a GET.
 ///
@@ -57,5 +58,18 @@ pub fn wait_for_readiness(address: &str, status: u16) -> String {
         }
         deadline.check(&format!("readiness is {status}; it is {found}: {said}"));
         thread::sleep(READINESS_POLL);
+    }
+}
+
+/// Watches that `/readyz` answers with this status until a moment, and does something else at each look.
+///
+/// # Panics
+/// When it answers with another one.
+pub fn readiness_stays(address: &str, status: u16, until: Instant, mut each_look: impl FnMut()) {
+    while Instant::now() < until {
+        let (found, said) = get(address, "/readyz");
+        assert_eq!(found, status, "{said}");
+        each_look();
+        thread::sleep(READINESS_WATCH);
     }
 }

@@ -1,8 +1,11 @@
 //! The store goes away, hangs, or changes under the broker: stock clients see retries, the broker says that it is not
 //! ready and why, and goes on by itself.
 
-use tidegate_tests::admin_http::wait_for_readiness;
+use std::time::{Duration, Instant};
+
+use tidegate_tests::admin_http::{readiness_stays, wait_for_readiness};
 use tidegate_tests::deadline::Deadline;
+use tidegate_tests::ledger::Ledger;
 use tidegate_tests::tcp_proxy::Way;
 use tidegate_tests::tikv_cluster::OwnCluster;
 
@@ -10,6 +13,8 @@ use crate::load::Load;
 
 /// Records that are produced while the store is away: some are on their way when it goes.
 const MEANWHILE: u32 = 1_000;
+/// Records that are produced at each look at a broker whose store stays away.
+const AT_A_LOOK: u32 = 20;
 
 /// Lets `harm` the cluster under load until the broker says that it is not ready, and `mend` it again.
 fn survives(harm: impl Fn(&mut OwnCluster), mend: impl Fn(&mut OwnCluster)) {
@@ -36,6 +41,25 @@ fn the_store_is_stopped_and_started_again() {
 #[test]
 fn the_placement_driver_is_stopped_and_started_again() {
     survives(OwnCluster::stop_pd, OwnCluster::start_pd);
+}
+
+/// The fault has a duration: longer than every time-out and lease of the broker, shorter than a member's session.
+#[test]
+fn the_placement_driver_is_away_for_thirty_seconds_while_clients_go_on_trying() {
+    let mut cluster = OwnCluster::start();
+    let mut load = Load::start(&cluster);
+    load.producer.send(MEANWHILE);
+    cluster.stop_pd();
+    let back = Instant::now() + Duration::from_secs(30);
+    wait_for_readiness(load.broker.admin(), 503);
+    let admin = load.broker.admin().to_owned();
+    // The members ask all the while.
+    readiness_stays(&admin, 503, back, || load.producer.send(AT_A_LOOK));
+    assert!(load.ledger.read(Ledger::acknowledged) < load.producer.sent(), "nobody had to wait");
+    cluster.start_pd();
+    wait_for_readiness(&admin, 200);
+    load.go_on(MEANWHILE);
+    load.check();
 }
 
 #[test]

@@ -217,7 +217,7 @@ func main() {
 	pdc := &heartbeats{Client: c, last: map[uint64]*pdpb.RegionHeartbeatRequest{}}
 	svc, db, err := open(&conf, pdc)
 	must(err)
-	go pdc.run()
+	go pdc.run(*pdAddr)
 	l, err := net.Listen("tcp", *addr)
 	must(err)
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
@@ -291,15 +291,41 @@ func (h *heartbeats) ReportRegion(r *pdpb.RegionHeartbeatRequest) {
 	h.Client.ReportRegion(r)
 }
 
-func (h *heartbeats) run() {
+// A PD that has been away gets them from a new client: gRPC tries a connection
+// again after up to two minutes, and until then PD would know no region.
+func (h *heartbeats) run(pdAddr string) {
+	client, wasAway := h.Client, false
 	for range time.Tick(time.Second) {
+		if !listens(pdAddr) {
+			wasAway = true
+			continue
+		}
+		if wasAway {
+			anew, err := pd.NewClient([]string{"http://" + pdAddr}, "store")
+			if err != nil {
+				continue
+			}
+			if client != h.Client {
+				client.Close()
+			}
+			client, wasAway = anew, false
+		}
 		h.mu.Lock()
 		all := slices.Collect(maps.Values(h.last))
 		h.mu.Unlock()
 		for _, r := range all {
-			h.Client.ReportRegion(&pdpb.RegionHeartbeatRequest{Region: r.Region, Leader: r.Leader, ApproximateSize: r.ApproximateSize})
+			client.ReportRegion(&pdpb.RegionHeartbeatRequest{Region: r.Region, Leader: r.Leader, ApproximateSize: r.ApproximateSize})
 		}
 	}
+}
+
+func listens(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 func must(err error) {
