@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tidegate_tests::admin::create_topic;
-use tidegate_tests::admin_http::metrics;
+use tidegate_tests::admin_http::{metrics, wait_for_readiness};
 use tidegate_tests::broker::{Broker, binary, on};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::ledger::audit_log;
@@ -14,7 +14,8 @@ use tidegate_tests::log_reader::read_log;
 use tidegate_tests::member::Member;
 use tidegate_tests::program::run;
 use tidegate_tests::shared_ledger::{SharedLedger, listed};
-use tidegate_tests::tikv_cluster::TikvCluster;
+use tidegate_tests::tcp_proxy::Way;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
 const TOPIC: &str = "orders";
 const PARTITIONS: i32 = 4;
@@ -104,6 +105,33 @@ fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
         ledger.wait_until("some more are committed", |ledger| ledger.committed() >= kills * 500);
         broker.kill();
         broker.restart();
+    }
+    assert!(writer.wait().expect("it ends").success());
+    ledger.wait_until("all are committed", |ledger| {
+        ledger.committed() == usize::try_from(200 * KEYS).expect("small")
+    });
+    member.leave();
+    log_is(&broker, 200);
+}
+
+#[test]
+fn connections_that_hang_while_events_are_written_and_relayed_lose_and_double_none() {
+    let cluster = OwnCluster::start();
+    let store = cluster.namespace("shop");
+    let arguments = [&on(&store)[..], &NEVER_SWEEPS, &["--tikv-request-timeout-ms", "1000"]].concat();
+    let broker = Broker::start_with(&arguments);
+    create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
+    let mut writer = spawn(&mut application(&store, broker.bootstrap(), 0, 200));
+    let ledger = SharedLedger::new(PARTITIONS);
+    let member = Member::join(broker.bootstrap(), "shipping", TOPIC, "only", &[], &ledger);
+    for (round, way) in (1..).zip([Way::ToClient, Way::ToServer, Way::ToClient]) {
+        ledger.wait_until("some more are committed", |ledger| ledger.committed() >= round * 500);
+        cluster.proxy().hold(way);
+        cluster.proxy().wait_until_something_is_held_back();
+        // The broker has given its connections up, and what was under way on them.
+        wait_for_readiness(broker.admin(), 503);
+        cluster.proxy().release();
+        wait_for_readiness(broker.admin(), 200);
     }
     assert!(writer.wait().expect("it ends").success());
     ledger.wait_until("all are committed", |ledger| {
