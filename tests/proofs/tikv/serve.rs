@@ -100,12 +100,15 @@ fn a_broker_serves_on_a_cluster_behind_tls() {
     says(&refused(&store, &tls(stranger, stranger_key)), &["tikv.tls"]);
 }
 
+/// A key and its value.
+type Entry = (&'static [u8], &'static [u8]);
+
 #[test]
 fn a_namespace_of_somebody_else_is_refused_and_left_as_it_is() {
     let cluster = TikvCluster::shared();
     let marked = b"tidegate-store\0\0\0\x01".as_slice();
     let another = "choose another one in --store";
-    let cases: [(&[(&[u8], &[u8])], [&str; 3]); 3] = [
+    let cases: [(&[Entry], [&str; 3]); 3] = [
         (&[(b"order/1", b"theirs")], ["not Tidegate's", "order/1", another]),
         (&[(b"m", b"theirs")], ["not Tidegate's", "a mark that is not ours", another]),
         // What an application of another kind has put where Tidegate's own data lies.
