@@ -94,29 +94,42 @@ impl Attempt {
                 self.give_back(committed.max(version));
                 Ok(Committed { version })
             }
-            Ok((transaction, Err(error))) => match failure::of_commit(&error) {
-                CommitFailure::Refused => self.refused(transaction, order_version).await,
-                CommitFailure::NotSent(reason) => {
-                    self.give_back_unused();
-                    Err(CommitError::Unavailable { reason })
-                }
-                CommitFailure::TooLarge { actual } => {
-                    let error = CommitError::TooLarge {
-                        what: "raft entry bytes",
-                        actual,
-                        limit: self.shared.options.limits.max_value_bytes,
-                    };
-                    self.settle(Some(transaction), order_version, error).await
-                }
-                CommitFailure::Ambiguous(reason) => {
-                    tracing::debug!(reason, "a commit is settled");
-                    self.settle(Some(transaction), order_version, CommitError::Conflict).await
-                }
-            },
+            Ok((transaction, Err(error))) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.shared.end_orphan(&self.client, &error, left).await;
+                self.failed(transaction, order_version, failure::of_commit(&error)).await
+            }
             Err(no_answer) => {
                 tracing::debug!(reason = no_answer.reason(), "a commit is settled");
                 self.shared.note(&self.client, &no_answer);
                 self.settle(None, order_version, CommitError::Conflict).await
+            }
+        }
+    }
+
+    async fn failed(
+        self,
+        transaction: Transaction,
+        order_version: Option<Version>,
+        failure: CommitFailure,
+    ) -> Result<Committed, CommitError> {
+        match failure {
+            CommitFailure::Refused => self.refused(transaction, order_version).await,
+            CommitFailure::NotSent(reason) => {
+                self.give_back_unused();
+                Err(CommitError::Unavailable { reason })
+            }
+            CommitFailure::TooLarge { actual } => {
+                let error = CommitError::TooLarge {
+                    what: "raft entry bytes",
+                    actual,
+                    limit: self.shared.options.limits.max_value_bytes,
+                };
+                self.settle(Some(transaction), order_version, error).await
+            }
+            CommitFailure::Ambiguous(reason) => {
+                tracing::debug!(reason, "a commit is settled");
+                self.settle(Some(transaction), order_version, CommitError::Conflict).await
             }
         }
     }

@@ -142,6 +142,21 @@ fn of_commit_region(region: &ProtoRegionError) -> CommitFailure {
     }
 }
 
+/// The start of the transaction that left the lock which an error tells of, if its primary key is not locked and it is not
+/// known how it ended: it was never prepared in full. The client takes such a lock for one that will go, and does not end it
+/// however old it is, as it looks for another error than it gets.
+pub(super) fn orphan(error: &Error) -> Option<u64> {
+    match error {
+        Error::TxnNotFound(not_found) => Some(not_found.start_ts),
+        _ => match Nature::of(error) {
+            Nature::Key(key) => key.txn_not_found.as_ref().map(|not_found| not_found.start_ts),
+            Nature::Several(errors) => errors.iter().find_map(orphan),
+            Nature::Locking(inner) | Nature::Undetermined(inner) => orphan(inner),
+            _ => None,
+        },
+    }
+}
+
 /// Tells the errors of what can be repeated apart.
 pub(super) fn of_read(error: &Error) -> ReadFailure {
     match error {

@@ -307,3 +307,24 @@ fn a_snapshot_whose_versions_were_collected_is_not_asked_again() {
     assert!(matches!(of_read(&Error::OperationAfterCommitError), ReadFailure::Final(_)));
     assert!(matches!(of_read(&Error::OnePcFailure), ReadFailure::Final(_)));
 }
+
+/// Once this was looked for in one form of the error alone, and the client gives another: a lock whose transaction was killed
+/// between its parts stayed for ever.
+#[test]
+fn an_orphan_is_told_by_the_start_of_its_transaction_in_whatever_form_it_comes() {
+    let not_found = || {
+        key_error(|error| {
+            error.txn_not_found = Some(Default::default());
+            let not_found = error.txn_not_found.as_mut().expect("it was set");
+            not_found.start_ts = 7;
+        })
+    };
+    assert_eq!(orphan(&not_found()), Some(7));
+    assert_eq!(orphan(&Error::MultipleKeyErrors(vec![conflict(), not_found()])), Some(7));
+    assert_eq!(orphan(&Error::ExtractedErrors(vec![not_found()])), Some(7));
+    assert_eq!(orphan(&Error::UndeterminedError(Box::new(not_found()))), Some(7));
+    assert_eq!(orphan(&Error::TxnNotFound(Default::default())), Some(0));
+    let others = key_errors().into_iter().chain(unclear());
+    let orphans = others.filter(|error| orphan(error).is_some()).count();
+    assert_eq!(orphans, 2, "both forms that are among the errors of keys, and no other error");
+}
