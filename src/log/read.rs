@@ -25,7 +25,7 @@ pub struct ReadLimit {
 
 impl ReadLimit {
     /// Whether a batch of so many bytes still goes after `count` batches of together `bytes`.
-    pub(crate) fn allows(&self, count: usize, bytes: usize, next_bytes: usize) -> bool {
+    fn allows(&self, count: usize, bytes: usize, next_bytes: usize) -> bool {
         if count == 0 && self.at_least_one {
             return true;
         }
@@ -43,9 +43,14 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub(crate) fn push(&mut self, batch: Bytes) {
-        self.bytes += batch.len();
-        self.batches.push(batch);
+    /// Adds a batch if a limit allows it; whether it did.
+    pub(crate) fn push_within(&mut self, limit: ReadLimit, batch: Bytes) -> bool {
+        let is_allowed = limit.allows(self.batches.len(), self.bytes, batch.len());
+        if is_allowed {
+            self.bytes += batch.len();
+            self.batches.push(batch);
+        }
+        is_allowed
     }
 
     /// The first of these that a limit allows.
@@ -53,10 +58,9 @@ impl Batches {
     pub fn within(self, limit: ReadLimit) -> Self {
         let mut within = Self::default();
         for batch in self.batches {
-            if !limit.allows(within.batches.len(), within.bytes, batch.len()) {
+            if !within.push_within(limit, batch) {
                 break;
             }
-            within.push(batch);
         }
         within
     }
@@ -108,11 +112,10 @@ pub async fn read(
         if base_offset > expected {
             return Err(out_of_range);
         }
-        if !limit.allows(batches.batches.len(), batches.bytes, value.batch.len()) {
+        if !batches.push_within(limit, value.batch) {
             break;
         }
         expected = last_offset.plus(1);
-        batches.push(value.batch);
     }
     Ok(ReadResult { batches, log_start, high_watermark })
 }

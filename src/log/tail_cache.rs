@@ -74,10 +74,9 @@ impl TailCache {
         let entries = inner.partitions.get(&id)?;
         let mut batches = Batches::default();
         for entry in entries.range(position(entries, from)?..) {
-            if !limit.allows(batches.batches.len(), batches.bytes, entry.batch.len()) {
+            if !batches.push_within(limit, entry.batch.clone()) {
                 break;
             }
-            batches.push(entry.batch.clone());
         }
         Some(batches)
     }
