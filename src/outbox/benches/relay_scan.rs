@@ -2,8 +2,9 @@
 //!
 //! `cargo bench -p tidegate-outbox` sends a million entries through the outbox, a million through the timer, and a
 //! million through the timer while another million waits there, of one partition on the embedded store in a temporary
-//! directory. For each hundred thousand it prints what a turn took that moves 1,000 entries, one that finds nothing, and
-//! one that reads from the start. The store's clock is set: 20,000 entries a second come due.
+//! directory. For each hundred thousand it prints what a turn took that moves 1,000 entries, one that finds nothing, one
+//! that finds nothing in a partition through which nothing ever went, and one that reads from the start. The two that find
+//! nothing differ by what the entries left behind; what they have in common is the store's. The store's clock is set: 20,000 entries a second come due.
 //!
 //! `-- --store tikv://PD/NAMESPACE` does the first of these on TiKV, in a namespace that is not used yet, before and after
 //! old versions were collected. Entries of the last `commit.max.ms` are looked at again there in each turn, so a turn that
@@ -71,7 +72,9 @@ impl Bench {
     }
 
     async fn run(&mut self, name: &str, due_ahead_ms: Option<i64>, transactions: usize) {
-        println!("\n{name}: entries through | moving 1,000: p50, max ms | finding none: us | sweeping: us");
+        println!(
+            "\n{name}: entries through | moving 1,000: p50, max ms | finding none, in a new partition: us | sweeping: us"
+        );
         for step in 1..=STEPS {
             let mut moving = Vec::with_capacity(transactions);
             for _ in 0..transactions {
@@ -85,18 +88,21 @@ impl Bench {
             // What was moved within that time is looked over again until it has passed.
             tokio::time::sleep(Duration::from_millis(self.store.order_lag_ms())).await;
             self.turn().await;
-            let mut idle = Duration::ZERO;
+            let mut untouched = partition(&self.store, &self.clock, &format!("{name}-{step}")).await;
+            let (mut idle, mut idle_untouched) = (Duration::ZERO, Duration::ZERO);
             for _ in 0..IDLE_TURNS {
                 idle += self.turn().await.1;
+                idle_untouched += untouched.turn().await.1;
             }
             self.relay.sweep();
             let (_, sweeping) = self.turn().await;
             println!(
-                "{:>9} | {:>6.2} {:>6.2} | {:>6} | {:>6}",
+                "{:>9} | {:>6.2} {:>6.2} | {:>6} {:>6} | {:>6}",
                 step * transactions * PER_TRANSACTION,
                 moving[moving.len() / 2].as_secs_f64() * 1e3,
                 moving[moving.len() - 1].as_secs_f64() * 1e3,
                 (idle / IDLE_TURNS).as_micros(),
+                (idle_untouched / IDLE_TURNS).as_micros(),
                 sweeping.as_micros(),
             );
         }
@@ -109,17 +115,20 @@ fn argument(name: &str) -> Option<String> {
     arguments.nth(1)
 }
 
-async fn bench(store: AnyStore, clock: ManualClock) -> Bench {
-    let topic = TopicId(Uuid::from_u128(1));
+/// A new topic's only partition.
+async fn partition(store: &AnyStore, clock: &ManualClock, name: &str) -> Bench {
+    let topic = TopicId(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()));
     let mut txn = store.begin().await.expect("a snapshot");
-    ensure_topic(&mut txn, "bench", &TopicDefaults::default(), topic).await.expect("a topic");
+    ensure_topic(&mut txn, &name.replace([' ', ','], "-"), &TopicDefaults::default(), topic)
+        .await
+        .expect("a topic");
     txn.commit().await.expect("committed");
     let id = PartitionId { topic, partition: PartitionIndex(0) };
-    let (ownership, _) = take_ownership(&store, id, BrokerId(1)).await.expect("taken");
+    let (ownership, _) = take_ownership(store, id, BrokerId(1)).await.expect("taken");
     let lag_ms = i64::try_from(store.order_lag_ms()).expect("some seconds");
     let limits = RelayLimits { records_max: PER_TRANSACTION, ..RelayLimits::default() };
     let settings = RelaySettings { limits, overlap_ms: lag_ms, ..RelaySettings::default() };
-    Bench { store, clock, ownership, relay: Relay::new(id), settings }
+    Bench { store: store.clone(), clock: clock.clone(), ownership, relay: Relay::new(id), settings }
 }
 
 async fn on_tikv(address: &str, transactions: usize) {
@@ -128,7 +137,7 @@ async fn on_tikv(address: &str, transactions: usize) {
     options.limits.max_ms = 10_000;
     (options.hold_after_ms, options.hold_renew_ms) = (1_000, 1_000);
     let tikv = TikvStore::connect(options).await.expect("a store");
-    let mut bench = bench(AnyStore::Tikv(tikv.clone()), ManualClock::at(0)).await;
+    let mut bench = partition(&AnyStore::Tikv(tikv.clone()), &ManualClock::at(0), "bench").await;
     bench.run("outbox", None, transactions).await;
     let newest = tikv.oracle_version().await.expect("a version");
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -150,7 +159,7 @@ async fn main() {
     let clock = ManualClock::at(1_700_000_000_000);
     let options = EmbeddedOptions::new(Arc::new(clock.clone()));
     let store = EmbeddedStore::open(directory.path(), options).expect("a store");
-    let mut bench = bench(store.into(), clock).await;
+    let mut bench = partition(&store.into(), &clock, "bench").await;
     bench.run("outbox", None, transactions).await;
     bench.run("timer", Some(AHEAD_MS), transactions).await;
     for _ in 0..STEPS * transactions {
