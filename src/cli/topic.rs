@@ -1,10 +1,12 @@
 //! `tidegate topic`: list, create, describe, alter and drop topics.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 use serde_json::json;
-use tidegate::{Admin, ConfigEntry, NewTopic, OffsetSpec, TopicPartition};
+use tidegate::{Admin, ConfigEntry, NewTopic, OffsetSpec, Partition, Topic, TopicPartition};
 
 use crate::bootstrap;
 use crate::output::{Row, json_argument, print, print_done};
@@ -149,31 +151,44 @@ impl Row for ConfigRow {
 }
 
 async fn list(admin: &Admin, arguments: &ArgMatches) -> anyhow::Result<()> {
-    let names: Vec<String> = admin.list_topics().await?.topics.keys().cloned().collect();
-    let mut rows = Vec::with_capacity(names.len());
-    for topic in names {
-        let partitions = partitions(admin, &topic).await?;
+    let topics = admin.list_topics().await?.topics;
+    let mut rows = Vec::with_capacity(topics.len());
+    for (topic, info) in &topics {
+        let partitions = match partitions_of(admin, topic, info).await {
+            Ok(partitions) => partitions,
+            // It was dropped since.
+            Err(_) if !admin.list_topics().await?.topics.contains_key(topic) => continue,
+            Err(error) => return Err(error),
+        };
         let records = partitions.iter().map(|row| row.log_end_offset - row.log_start_offset).sum();
-        rows.push(TopicRow { topic, partitions: partitions.len(), records });
+        rows.push(TopicRow { topic: topic.clone(), partitions: partitions.len(), records });
     }
     rows.sort_by(|left, right| left.topic.cmp(&right.topic));
     print(arguments, &rows)
 }
 
 async fn partitions(admin: &Admin, topic: &str) -> anyhow::Result<Vec<PartitionRow>> {
-    let metadata = admin.list_topics().await?;
-    let found = metadata.topics.get(topic).with_context(|| format!("there is no topic `{topic}`"))?;
-    let mut rows = Vec::new();
-    for (partition, info) in &found.partitions {
-        let at = TopicPartition::new(topic, *partition);
-        rows.push(PartitionRow {
-            partition: *partition,
-            leader: info.leader,
-            log_start_offset: admin.list_offset(&at, OffsetSpec::Earliest).await?.unwrap_or(0),
-            log_end_offset: admin.list_offset(&at, OffsetSpec::Latest).await?.unwrap_or(0),
-        });
-    }
-    Ok(rows)
+    let topics = admin.list_topics().await?.topics;
+    let info = topics.get(topic).with_context(|| format!("there is no topic `{topic}`"))?;
+    partitions_of(admin, topic, info).await
+}
+
+async fn partitions_of(admin: &Admin, topic: &str, info: &Topic) -> anyhow::Result<Vec<PartitionRow>> {
+    let offsets = async |spec| {
+        let wanted = info.partitions.keys().map(|partition| (TopicPartition::new(topic, *partition), spec));
+        admin.list_offsets(&wanted.collect()).await
+    };
+    let (earliest, latest) = (offsets(OffsetSpec::Earliest).await?, offsets(OffsetSpec::Latest).await?);
+    let of = |offsets: &BTreeMap<TopicPartition, Option<i64>>, partition| {
+        offsets.get(&TopicPartition::new(topic, partition)).copied().flatten().unwrap_or(0)
+    };
+    let row = |(partition, info): (&i32, &Partition)| PartitionRow {
+        partition: *partition,
+        leader: info.leader,
+        log_start_offset: of(&earliest, *partition),
+        log_end_offset: of(&latest, *partition),
+    };
+    Ok(info.partitions.iter().map(row).collect())
 }
 
 async fn create(admin: &Admin, arguments: &ArgMatches, topic: &str) -> anyhow::Result<()> {
