@@ -254,7 +254,7 @@ fn vectors() -> Vec<String> {
     answer::<Hello>(&mut lines, Err(Failure::UnsupportedVersion { min: 0, max: 0 }));
     request(&mut lines, &Begin);
     answer::<Begin>(&mut lines, Ok(Begun { session: 3, start_version: 0x0672_3045_0003_0001 }));
-    let setting = "extension.session.max".into();
+    let setting = "extension.sessions.max".into();
     answer::<Begin>(&mut lines, Err(Failure::TooManySessions { setting, limit: 4096 }));
     request(&mut lines, &Get { by, keys: vec![bytes("Pa"), bytes("Pab")] });
     answer::<Get>(&mut lines, Ok(Values { values: vec![Some(bytes("1")), None] }));

@@ -1,7 +1,7 @@
 //! Sessions: the snapshots that are held for connections.
 //!
 //! What always holds: a connection has at most `extension.session.connection.max` sessions and all together at most
-//! `extension.session.max`; one that nobody has used for `extension.session.idle.ms`, or that is older than
+//! `extension.sessions.max`; one that nobody has used for `extension.session.idle.ms`, or that is older than
 //! `extension.session.max.ms`, ends by itself, as do all of a connection that is gone.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(crate) struct SessionPlaces {
 
 impl SessionPlaces {
     pub(crate) fn new(settings: &Settings, is_enabled: bool) -> Self {
-        let places = settings.extension_session_max.min(Semaphore::MAX_PERMITS);
+        let places = settings.extension_sessions_max.min(Semaphore::MAX_PERMITS);
         Self { is_enabled, places: Arc::new(Semaphore::new(places)) }
     }
 
@@ -119,7 +119,7 @@ impl ConnectionSessions {
             return too_many("extension.session.connection.max", per_connection);
         }
         let Ok(place) = broker.extension_sessions.places.clone().try_acquire_owned() else {
-            return too_many("extension.session.max", settings.extension_session_max);
+            return too_many("extension.sessions.max", settings.extension_sessions_max);
         };
         let began_ms = broker.store.now_ms();
         let txn = broker.store.begin().await.map_err(read_failure)?;

@@ -205,7 +205,7 @@ settings! {
         "A backup whose client reads nothing for this long is ended";
     "extension.enable" extension_enable: ExtensionEnable = "loopback",
         "Whether applications can use the store through `listen`: `loopback` (if that is a loopback address), `always` or `never`";
-    "extension.session.max" extension_session_max: usize [1..=1_000_000] = "4096",
+    "extension.sessions.max" extension_sessions_max: usize [1..=1_000_000] = "4096",
         "Most snapshots that are held for applications at a time";
     "extension.session.connection.max" extension_session_connection_max: usize [1..=100_000] = "256",
         "Most snapshots that are held for one connection";

@@ -28,7 +28,7 @@ async fn a_snapshot_that_nobody_reads_from_ends_and_so_does_one_that_is_too_old(
     for is_idle in [true, false] {
         let dir = directory();
         let mut settings = settings();
-        settings.extension_session_max = 1;
+        settings.extension_sessions_max = 1;
         settings.extension_session_max_ms = if is_idle { 600_000 } else { 100 };
         settings.extension_session_idle_ms = if is_idle { 50 } else { 600_000 };
         let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
@@ -53,7 +53,7 @@ async fn a_snapshot_that_nobody_reads_from_ends_and_so_does_one_that_is_too_old(
 async fn there_are_so_many_snapshots_and_no_more_and_room_when_one_ends() {
     let dir = directory();
     let mut settings = settings();
-    settings.extension_session_max = 3;
+    settings.extension_sessions_max = 3;
     let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
     let store = RemoteStore::connect(impatient(broker.address())).await.expect("it listens");
     let mut open = Vec::new();
@@ -61,7 +61,7 @@ async fn there_are_so_many_snapshots_and_no_more_and_room_when_one_ends() {
         open.push(store.begin().await.expect("there is room"));
     }
     let refused = store.begin().await.expect_err("no more").to_string();
-    assert!(refused.contains("extension.session.max"), "{refused}");
+    assert!(refused.contains("extension.sessions.max"), "{refused}");
     drop(open.pop());
     store.begin().await.expect("there is room again");
     broker.stop().await;
@@ -93,7 +93,7 @@ async fn a_connection_has_so_many_and_further_transactions_wait_for_one_to_end()
 async fn a_lost_connection_ends_its_snapshots() {
     let dir = directory();
     let mut settings = settings();
-    settings.extension_session_max = 3;
+    settings.extension_sessions_max = 3;
     let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
     let other = connect(broker.address()).await;
     let proxy = Proxy::to(broker.address()).await;
