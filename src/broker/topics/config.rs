@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tidegate_outbox::hold::HoldRules;
+
 use crate::settings::{Delivery, Settings};
 
 /// Kafka's numbers for the types of a configuration's value.
@@ -50,7 +52,7 @@ pub(crate) struct TopicConfig {
 }
 
 /// A nanosecond timestamp is an error, not a schedule for the next geological age.
-const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
+const TEN_YEARS_MS: i64 = HoldRules::TIMESTAMP_AFTER_MAX_MS;
 /// Kafka's default since 4.0 (KIP-937).
 const ONE_HOUR_MS: i64 = 3_600_000;
 
