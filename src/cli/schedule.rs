@@ -95,7 +95,14 @@ fn list(arguments: &ArgMatches) -> anyhow::Result<()> {
             break;
         }
     }
-    print(arguments, &rows)
+    print(arguments, &rows)?;
+    if rows.is_empty() {
+        eprintln!(
+            "nothing waits there under a name; records without a `tidegate-schedule-id` are not listed (the metric \
+             tidegate_timers_pending counts all)"
+        );
+    }
+    Ok(())
 }
 
 fn cancel(arguments: &ArgMatches) -> anyhow::Result<()> {

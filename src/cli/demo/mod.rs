@@ -68,6 +68,12 @@ pub(crate) fn command() -> Command {
                 .help("Where to serve Kafka clients meanwhile; a free port if this one is taken"),
         )
         .arg(
+            Arg::new("insecure")
+                .long("insecure")
+                .num_args(0)
+                .help("Allow another address than loopback although there is neither TLS nor authentication"),
+        )
+        .arg(
             Arg::new("keep")
                 .long("keep")
                 .num_args(0)
@@ -109,6 +115,7 @@ fn settings(matches: &ArgMatches, directory: &std::path::Path) -> anyhow::Result
     let mut settings = Settings::default();
     let listen = matches.get_one::<String>("listen").expect("it has a default");
     settings.set("listen", listen)?;
+    settings.insecure = matches.get_flag("insecure");
     settings.set("admin", "127.0.0.1:0")?;
     settings.set("log.filter", "warn")?;
     // Two members that come at once need not wait for more.
