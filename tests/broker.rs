@@ -317,9 +317,9 @@ pub fn binary() -> PathBuf {
     profile.join(format!("tidegate{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// `tidegate serve` with what it cannot do without, ready for more arguments.
+/// The program under test, ready for arguments.
 #[must_use]
-pub fn serve(data_directory: &Path, listen: &str, admin: &str) -> Command {
+pub fn tidegate() -> Command {
     let mut command = Command::new(binary());
     // What is set for the tests, or left over in a shell, are not the broker's settings.
     for (name, _) in std::env::vars_os() {
@@ -328,6 +328,13 @@ pub fn serve(data_directory: &Path, listen: &str, admin: &str) -> Command {
             command.env_remove(&name);
         }
     }
+    command
+}
+
+/// `tidegate serve` with what it cannot do without, ready for more arguments.
+#[must_use]
+pub fn serve(data_directory: &Path, listen: &str, admin: &str) -> Command {
+    let mut command = tidegate();
     command.arg("serve").arg("--data-dir").arg(data_directory).args(["--listen", listen, "--admin", admin]);
     command
 }

@@ -10,6 +10,7 @@ mod broker;
 mod cluster;
 mod dispatch;
 mod embedded;
+mod event_types;
 mod extension;
 mod garbage;
 mod group_host;

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::cluster::{StoreUseError, open_cluster};
+use crate::event_types::enter_event_types;
 use crate::extension::{self, SessionPlaces};
 use crate::group_host::GroupHosts;
 use crate::lease::{self, Lease, LeaseError, LeaseHolder};
@@ -52,6 +53,12 @@ pub enum StartError {
     /// Another broker has the namespace, or that cannot be found out.
     #[error(transparent)]
     Lease(#[from] LeaseError),
+    /// The topics of event types cannot be entered.
+    #[error("setting `event.types` cannot be written to the store: {reason}")]
+    EventTypes {
+        /// What the store said.
+        reason: String,
+    },
     /// The topics cannot be read from the store.
     #[error("the topics cannot be loaded: {reason}")]
     Topics {
@@ -131,6 +138,7 @@ impl RunningBroker {
         let cluster_id = open_cluster(&store).await?;
         let lease_stop = CancellationToken::new();
         let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
+        enter_event_types(&store, &settings.event_types).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();
         let partitions = PartitionHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone());

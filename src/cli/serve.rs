@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use rustix::process::Signal;
 use tidegate_broker::RunningBroker;
-use tidegate_broker::settings::Settings;
+use tidegate_broker::settings::{Settings, settings_as_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -18,17 +18,28 @@ Serves Kafka clients until SIGTERM or SIGINT, then answers what it has read and 
 Everything is kept in the store: embedded in one directory of this machine, or a TiKV cluster (--store). The first \
 line on standard output says that it serves, where, and where the data is. Logs go to standard error. Every setting can be given \
 in a file (--config), as an environment variable (TIDEGATE_NUM_PARTITIONS=3) or as a flag (--num-partitions 3); flags \
-beat the environment, which beats the file. `-h` shows the common ones, `--help` all of them.";
+beat the environment, which beats the file. `-h` shows the common ones, `--help` all of them, and --show-settings what they \
+are with what was given.";
 
 pub(crate) fn command() -> Command {
     Command::new("serve")
         .about("Serves Kafka clients on an embedded store or on TiKV")
         .long_about(LONG_ABOUT)
         .args(settings_flags::arguments())
+        .arg(
+            Arg::new("show-settings")
+                .long("show-settings")
+                .num_args(0)
+                .help("Print all settings as they would be, as a file for --config, and end"),
+        )
 }
 
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = settings_flags::settings(matches)?;
+    if matches.get_flag("show-settings") {
+        write!(std::io::stdout().lock(), "{}", settings_as_file(&settings))?;
+        return Ok(());
+    }
     logging::start(&settings)?;
     // Before anything else that takes time: a signal that comes early must not be lost.
     let mut stop = StopSignal::new()?;

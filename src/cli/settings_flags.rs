@@ -80,7 +80,7 @@ fn heading(name: &str) -> &'static str {
         "listen" | "advertised" | "admin" | "insecure" | "data" | "broker" => "Where it serves",
         "store" | "tikv" | "transaction" | "commit" | "gc" | "clock" => "Store",
         "socket" | "queued" | "max" | "connections" | "shutdown" => "Connections",
-        "auto" | "num" | "topic" | "tidegate" => "Topics",
+        "auto" | "num" | "topic" | "event" | "tidegate" => "Topics",
         "group" | "offset" | "offsets" => "Consumer groups",
         "relay" => "Outbox and schedules",
         "log" if name == "log.filter" || name == "log.format" => "Logging",
@@ -126,11 +126,26 @@ fn check_environment() -> anyhow::Result<()> {
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("TIDEGATE_")) else { continue };
         let known = SETTINGS.iter().any(|setting| setting.environment_variable() == name);
-        if !known && name != "TIDEGATE_CONFIG" && !name.starts_with("TIDEGATE_TEST_") {
+        if !known
+            && name != "TIDEGATE_CONFIG"
+            && !name.starts_with("TIDEGATE_TEST_")
+            && !is_service_link(name)
+        {
             let dotted = name.trim_start_matches("TIDEGATE_").to_lowercase().replace('_', ".");
             let error = Settings::default().set(&dotted, "").expect_err("no such setting");
             anyhow::bail!("environment variable {name}: {error}");
         }
     }
     Ok(())
+}
+
+/// Whether a variable is one of those that Kubernetes gives every pod beside a service called `tidegate` (and Docker a
+/// container that is linked to one): `TIDEGATE_SERVICE_HOST`, `TIDEGATE_SERVICE_PORT_KAFKA`, `TIDEGATE_PORT_9092_TCP_ADDR`.
+fn is_service_link(name: &str) -> bool {
+    let rest = name.trim_start_matches("TIDEGATE_");
+    rest == "NAME"
+        || rest == "SERVICE_HOST"
+        || ["SERVICE_PORT", "PORT"]
+            .iter()
+            .any(|link| rest.strip_prefix(link).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
 }

@@ -1,6 +1,9 @@
 //! `tidegate serve` as an operator meets it: what it refuses to start with, and how it says so; what it does when the
 //! disk is nearly full or fails, or its files are damaged.
 
+#[path = "serve/settings.rs"]
+mod settings;
+
 use std::fs;
 use std::path::Path;
 

@@ -1,8 +1,10 @@
-//! Settings from a TOML file.
+//! Settings from a TOML file, and as one.
 
 use std::path::{Path, PathBuf};
 
 use toml::Value;
+
+use super::{SETTINGS, Settings};
 
 /// What a setting is called in a file beside the one that it is called everywhere: in TOML, `store` cannot be text and have
 /// `tikv.tls.ca` in it.
@@ -78,6 +80,20 @@ fn flatten(name: &str, value: &Value, into: &mut Vec<(String, String)>) -> Resul
     Ok(())
 }
 
+/// All settings as a file that gives each its value, with their meanings.
+#[must_use]
+pub fn settings_as_file(settings: &Settings) -> String {
+    let (also, called) = ALSO_CALLED;
+    let line = |setting: &super::SettingInfo| {
+        let text = settings.text(setting.name).expect("it is in the table");
+        let is_plain = matches!(text.as_str(), "true" | "false") || text.parse::<i64>().is_ok();
+        let value = if is_plain { text } else { Value::String(text).to_string() };
+        let name = if setting.name == called { also } else { setting.name };
+        format!("# {}\n{name} = {value}\n", setting.help)
+    };
+    SETTINGS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -106,6 +122,28 @@ mod tests {
         let settings = settings_in_file(file.path()).expect("valid");
         let expected = [("store.reserve.bytes", "4"), ("store", "embedded")];
         assert_eq!(settings, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn settings_that_were_written_as_a_file_are_those_that_it_gives() {
+        let mut settings = Settings::default();
+        for (name, text) in [
+            ("store", "tikv://pd1:2379/orders"),
+            ("data.dir", "a \"quoted\" \\ path\n"),
+            ("log.retention.ms", "-1"),
+            ("insecure", "true"),
+            ("event.types", "order.paid=payments"),
+        ] {
+            settings.set(name, text).expect(name);
+        }
+        let file = file(&settings_as_file(&settings));
+        let given = settings_in_file(file.path()).expect("valid");
+        assert_eq!(given.len(), SETTINGS.len());
+        let mut read = Settings::default();
+        for (name, text) in given {
+            read.set(&name, &text).expect("a value");
+        }
+        assert_eq!(read, settings);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! (`TIDEGATE_NUM_PARTITIONS=3`) or by a flag (`--num-partitions 3`); flags beat the environment, which beats the file.
 //! Names and defaults are Kafka's where Kafka has the setting. Unknown names are refused, with the nearest known one.
 
+mod event_types;
 mod file;
 mod table;
 mod value;
 
-pub use file::{SettingsFileError, settings_in_file};
+pub use event_types::EventTypes;
+pub use file::{SettingsFileError, settings_as_file, settings_in_file};
 pub use table::{SETTINGS, Settings};
 pub use value::{Delivery, ExtensionEnable, StoreAddress};
 
@@ -140,6 +142,28 @@ mod tests {
         {
             let error = settings.set("store", bad).expect_err(bad).to_string();
             assert!(error.contains("`store`") && error.contains("tikv://"), "{error}");
+        }
+    }
+
+    /// In TOML `a.b = 1` and `a.b.c = 2` cannot both be: one such pair could not be set in one file.
+    #[test]
+    fn no_name_is_the_beginning_of_another() {
+        let is_within =
+            |outer: &str, name: &str| name.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        for outer in SETTINGS.iter().map(|setting| setting.name).filter(|name| *name != "store") {
+            let within = SETTINGS.iter().find(|setting| is_within(outer, setting.name));
+            assert_eq!(within.map(|setting| setting.name), None, "{outer}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_a_name() {
+        let mut settings = Settings::default();
+        settings.set("listen", "localhost:9092").expect("a name of this machine");
+        assert_eq!(settings.text("listen").as_deref(), Some("127.0.0.1:9092"));
+        for bad in ["localhost", "9092", ":", "localhost:70000", "no such host:9092"] {
+            let error = settings.set("listen", bad).expect_err(bad).to_string();
+            assert!(error.contains("`listen`") && error.contains("HOST:PORT"), "{error}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tidegate_store::SyncPolicy;
 
 use super::value::SettingValue;
-use super::{Delivery, ExtensionEnable, SettingError, SettingInfo, StoreAddress, nearest};
+use super::{Delivery, EventTypes, ExtensionEnable, SettingError, SettingInfo, StoreAddress, nearest};
 
 macro_rules! settings {
     ($( $name:literal $field:ident: $type:ty $([$bounds:expr])? = $default:literal, $help:literal; )*) => {
@@ -146,6 +146,8 @@ settings! {
         "Most partitions that one topic may have";
     "tidegate.delivery" tidegate_delivery: Delivery = "immediate",
         "For new topics: `immediate`, or `scheduled` (records with a timestamp in the future are held until then)";
+    "event.types" event_types: EventTypes = "",
+        "Which topics event types belong to: TYPE=TOPIC[,TYPE=TOPIC...]; the others belong to the topic that their first publisher names";
     "log.retention.ms" log_retention_ms: i64 [-1..=i64::MAX] = "604800000",
         "How long records are kept, by the time they were appended; -1: for ever (topics: retention.ms)";
     "log.retention.bytes" log_retention_bytes: i64 [-1..=i64::MAX] = "-1",

@@ -1,6 +1,6 @@
 //! How the text of a setting becomes its value.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -52,8 +52,15 @@ impl SettingValue for bool {
 impl SettingValue for SocketAddr {
     type Bounds = ();
 
+    /// A name that has addresses of both kinds means that of IPv4, as most clients take it.
     fn parse(text: &str, (): &()) -> Result<Self, String> {
-        text.parse().map_err(|_| "an IP address and a port, like 127.0.0.1:9092 or [::1]:9092".to_owned())
+        let expected = || "HOST:PORT, like 127.0.0.1:9092, [::1]:9092 or localhost:9092".to_owned();
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let addresses: Vec<Self> = text.to_socket_addrs().map_err(|_| expected())?.collect();
+        let chosen = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+        chosen.copied().ok_or_else(expected)
     }
 
     fn text(&self) -> String {
