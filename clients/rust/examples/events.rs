@@ -1,14 +1,12 @@
-//! Events of models: which write announces which, with what in them, when they are due, and once only.
+//! Events of models: which write announces which, with what in them, when they are due, and once only; and a consumer that
+//! reads them.
 //!
 //! `cargo run --example events`
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidegate::model::NoWakeup;
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Db, DbSettings, Model, NewEvent, Write, WriteOptions};
+use tidegate::{ConsumerOptions, Model, NewEvent, Start, Tidegate, TopicPartition, Write, WriteOptions};
 
 /// Saving a user as it is already announces nothing.
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
@@ -41,8 +39,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
     let ada = &User { id: 1, name: "Ada".into() };
 
     let options = &WriteOptions::new().metadata("trace", "7f3a");
@@ -74,7 +72,16 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
         tx.delete::<User>(1).await
     })
     .await?;
-    println!("the user is gone, and the reminder with them");
-    store.shutdown().await;
+
+    // What was committed is in the topic that is called as the table by now, or within moments. Any Kafka client reads it; this one is in the process.
+    let mut consumer = tidegate.consumer(ConsumerOptions::default()).await?;
+    consumer.assign([(TopicPartition::new("users", 0), Start::Earliest)])?;
+    let created = tokio::time::timeout(Duration::from_secs(10), consumer.recv()).await??;
+    assert_eq!(created.key.as_deref(), Some(b"1".as_slice()));
+    let user: User = serde_json::from_slice(&created.value.ok_or("it has the user")?)?;
+    assert_eq!(user.name, "Ada", "as it was when the event was committed");
+    println!("{} was created; the user is gone, and the reminder with them", user.name);
+    consumer.close().await?;
+    tidegate.shutdown().await;
     Ok(())
 }

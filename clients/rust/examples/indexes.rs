@@ -2,13 +2,10 @@
 //!
 //! `cargo run --example indexes`
 
-use std::sync::Arc;
-
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use tidegate::model::{Error, NoWakeup, QueryError};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Db, DbSettings, Model};
+use tidegate::model::{Error, QueryError};
+use tidegate::{Model, Tidegate};
 
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
 #[model(table = "products")]
@@ -51,8 +48,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
     db.transaction(|tx| async move {
         for id in 0..20 {
             tx.insert(&product(id)).await?;
@@ -89,6 +86,6 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
         return Err("a country is no number".into());
     };
     println!("{index} is not asked by a number: its field {field} is text");
-    store.shutdown().await;
+    tidegate.shutdown().await;
     Ok(())
 }

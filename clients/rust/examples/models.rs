@@ -2,12 +2,9 @@
 //!
 //! `cargo run --example models`
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use tidegate::model::{Error, NoWakeup, TimeMs};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Db, DbSettings, Model};
+use tidegate::model::{Error, TimeMs};
+use tidegate::{Model, Tidegate};
 
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
 #[model(table = "customers")]
@@ -28,8 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
 
     let ada =
         &Customer { id: 1, name: "Ada".into(), created_at: TimeMs::default(), updated_at: TimeMs::default() };
@@ -48,6 +45,6 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let deleted = db.transaction(|tx| async move { tx.delete::<Customer>(1).await }).await?;
     assert_eq!(deleted.map(|deleted| deleted.name), Some("Ada Lovelace".to_owned()));
-    store.shutdown().await;
+    tidegate.shutdown().await;
     Ok(())
 }

@@ -7,22 +7,21 @@
 //!
 //! `cargo run --example orders`
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidegate::store::{MemoryStore, SystemClock};
 use tidegate::{
-    ClientOptions, Db, DbSettings, Event, Model, NewEvent, Outcome, RetryPolicy, Tx, Worker, WorkerBuilder,
-    Write, dead_letter_topic, redrive,
+    AppStore, ConsumerOptions, DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_TOPIC, Event, Model,
+    NewEvent, OpenOptions, Outcome, RetryPolicy, Start, Tidegate, TopicPartition, Tx, WorkerBuilder, Write,
+    dead_letter_topic, redrive,
 };
-use tidegate_broker::settings::Settings;
-use tidegate_broker::{BrokerStore, RunningBroker};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 const ORDERS: u32 = 60;
 const CUSTOMERS: u32 = 7;
+const RETRIES: u32 = 2;
 /// In a real shop, days.
 const REMIND_AFTER: Duration = Duration::from_millis(1_500);
 
@@ -93,7 +92,7 @@ fn reminder(order: &str) -> String {
 }
 
 /// An order is invoiced, and reminded of later, in one transaction.
-async fn invoice(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError> {
+async fn invoice(event: Event, tx: Tx<AppStore>) -> Result<Outcome, AnyError> {
     let order: Order = event.json()?;
     let remind = NewEvent::new("invoice.reminder").topic("reminders").key(order.id.clone());
     tx.publish(remind.schedule(reminder(&order.id)).due_in(REMIND_AFTER)).await?;
@@ -102,7 +101,7 @@ async fn invoice(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError>
 }
 
 /// An invoice is paid, booked, and its reminder cancelled, in one transaction.
-async fn collect(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError> {
+async fn collect(event: Event, tx: Tx<AppStore>) -> Result<Outcome, AnyError> {
     let written: Invoice = event.json()?;
     if !ask_the_bank(&written.id, event.failures())? {
         return Ok(Outcome::Ack);
@@ -120,7 +119,7 @@ async fn collect(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError>
 }
 
 /// Who has not paid in time is reminded once.
-async fn remind(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError> {
+async fn remind(event: Event, tx: Tx<AppStore>) -> Result<Outcome, AnyError> {
     let Some(order) = event.key() else { return Ok(Outcome::Reject("a reminder without an order".into())) };
     let invoice = tx.find::<Invoice>(order).await?.ok_or("an invoice comes before its reminder")?;
     if invoice.state == State::Open {
@@ -129,43 +128,28 @@ async fn remind(event: Event, tx: Tx<BrokerStore>) -> Result<Outcome, AnyError> 
     Ok(Outcome::Ack)
 }
 
-/// A shop in one process: broker, store and workers.
+/// A shop in one process: store, broker and workers. With [`Tidegate::connect`] or [`Tidegate::tikv`] it would be the same.
 struct Shop {
-    broker: RunningBroker,
-    db: Db<BrokerStore>,
+    tidegate: Tidegate,
 }
 
 impl Shop {
-    async fn open() -> Result<Self, AnyError> {
-        let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
-        let any = ([127, 0, 0, 1], 0).into();
-        let mut settings = Settings { listen: any, admin: any, ..Settings::default() };
-        settings.group_initial_rebalance_delay_ms = 0;
-        let broker = RunningBroker::start(settings, store.clone()).await?;
-        let db = Db::new(store, DbSettings::default(), broker.wakeup());
-        Ok(Self { broker, db })
-    }
-
-    fn client(&self) -> ClientOptions {
-        ClientOptions::new(&self.broker.listen().to_string())
-    }
-
-    fn worker(&self, group: &str, topic: &str) -> WorkerBuilder<BrokerStore> {
-        let retry = RetryPolicy { retries_max: 2, first_ms: 50, ..RetryPolicy::default() };
-        Worker::builder(self.db.clone(), self.client()).group(group).topics([topic]).retry(retry)
+    fn worker(&self, group: &str, topic: &str) -> Result<WorkerBuilder<AppStore>, AnyError> {
+        let retry = RetryPolicy { retries_max: RETRIES, first_ms: 50, ..RetryPolicy::default() };
+        Ok(self.tidegate.worker()?.group(group).topics([topic]).retry(retry))
     }
 
     async fn place_orders(&self) -> Result<(), AnyError> {
         for number in 1..=ORDERS {
             let customer = format!("customer-{}", number % CUSTOMERS);
             let order = &Order { id: number.to_string(), customer, cents: u64::from(number) * 100 };
-            self.db.transaction(|tx| async move { tx.insert(order).await }).await?;
+            self.tidegate.db().transaction(|tx| async move { tx.insert(order).await }).await?;
         }
         Ok(())
     }
 
     async fn invoices(&self) -> Result<Vec<Invoice>, AnyError> {
-        Ok(self.db.snapshot().await?.list::<Invoice>().limit(1_000).fetch().await?.rows)
+        Ok(self.tidegate.db().snapshot().await?.list::<Invoice>().limit(1_000).fetch().await?.rows)
     }
 
     /// How many invoices are in a state.
@@ -184,7 +168,7 @@ async fn check(shop: &Shop) -> Result<(), AnyError> {
         // Where the machine is slow, somebody may be reminded before the bank is asked again.
         assert!(invoice.reminders <= 1, "order {}", invoice.id);
     }
-    let accounts = shop.db.snapshot().await?.list::<Account>().limit(100).fetch().await?.rows;
+    let accounts = shop.tidegate.db().snapshot().await?.list::<Account>().limit(100).fetch().await?.rows;
     let paid: Vec<u32> = (1..=ORDERS).filter(|n| !is_unpaid(*n)).collect();
     let booked: u64 = accounts.iter().map(|account| account.paid_cents).sum();
     assert_eq!(booked, paid.iter().map(|n| u64::from(*n) * 100).sum::<u64>(), "every payment once");
@@ -198,11 +182,40 @@ async fn check(shop: &Shop) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// What the dead letters say: each order that the bank refuses, as often as it was given up, with cause, tries and origin.
+async fn check_dead_letters(shop: &Shop, times: usize) -> Result<(), AnyError> {
+    let refused: Vec<String> = (1..=ORDERS).filter(|n| n % 20 == 0).map(|n| n.to_string()).collect();
+    let mut consumer = shop.tidegate.consumer(ConsumerOptions::default()).await?;
+    let letters = TopicPartition::new(&dead_letter_topic("invoices", "collecting")?, 0);
+    consumer.assign([(letters, Start::Earliest)])?;
+    let mut found = BTreeMap::new();
+    for _ in 0..times * refused.len() {
+        let letter = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await??;
+        let header = |wanted: &str| {
+            let named = letter.headers.iter().find(|(name, _)| name == wanted);
+            let value = named.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        assert!(header(DEAD_LETTER_CAUSE).contains("the bank knows no such account"));
+        assert_eq!(header(DEAD_LETTER_ATTEMPTS), (RETRIES + 1).to_string());
+        assert_eq!(header(DEAD_LETTER_TOPIC), "invoices");
+        let invoice: Invoice = serde_json::from_slice(&letter.value.ok_or("the event itself")?)?;
+        *found.entry(invoice.id).or_insert(0) += 1;
+    }
+    assert_eq!(found, refused.into_iter().map(|order| (order, times)).collect());
+    consumer.close().await?;
+    Ok(())
+}
+
 async fn run() -> Result<(), AnyError> {
-    let shop = Shop::open().await?;
-    let invoicing = shop.worker("invoicing", "orders").start(invoice).await?;
-    let collecting = shop.worker("collecting", "invoices").start(collect).await?;
-    let reminding = shop.worker("reminding", "reminders").start(remind).await?;
+    let directory = tempfile::tempdir()?;
+    let mut options = OpenOptions::new(directory.path());
+    // One worker in each group: there is nobody to wait for.
+    options.settings.group_initial_rebalance_delay_ms = 0;
+    let shop = Shop { tidegate: Tidegate::open_with(options).await? };
+    let invoicing = shop.worker("invoicing", "orders")?.start(invoice).await?;
+    let collecting = shop.worker("collecting", "invoices")?.start(collect).await?;
+    let reminding = shop.worker("reminding", "reminders")?.start(remind).await?;
     shop.place_orders().await?;
 
     // Until nobody is owed a payment or a reminder.
@@ -217,22 +230,24 @@ async fn run() -> Result<(), AnyError> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     check(&shop).await?;
+    check_dead_letters(&shop, 1).await?;
 
     // Sent back, they fail again: the bank has not changed its mind.
     let mut sent = 0;
     while sent < given_up {
-        sent += redrive(shop.client(), "invoices", "collecting", None).await?;
+        sent += redrive(shop.tidegate.client_options()?, "invoices", "collecting", None).await?;
     }
     while collecting.figures().dead_letters < 2 * given_up {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     check(&shop).await?;
+    check_dead_letters(&shop, 2).await?;
     println!("{given_up} dead letters in {}", dead_letter_topic("invoices", "collecting")?);
 
     for worker in [invoicing, collecting, reminding] {
         worker.stop().await?;
     }
-    shop.broker.stop().await;
+    shop.tidegate.shutdown().await;
     Ok(())
 }
 

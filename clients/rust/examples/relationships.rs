@@ -2,12 +2,9 @@
 //!
 //! `cargo run --example relationships`
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use tidegate::model::{Error, NoWakeup};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Db, DbSettings, Model};
+use tidegate::model::Error;
+use tidegate::{Model, Tidegate};
 
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
 #[model(table = "companies", referenced_by(Author))]
@@ -58,8 +55,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
     let text = str::to_owned;
 
     let early = &Author { id: text("ada"), company_id: text("acme"), company: None };
@@ -100,6 +97,6 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     })
     .await?;
     assert_eq!(db.snapshot().await?.list::<Post>().count().await?, 0);
-    store.shutdown().await;
+    tidegate.shutdown().await;
     Ok(())
 }

@@ -2,13 +2,10 @@
 //!
 //! `cargo run --example schema`
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate::model::{Error, NoWakeup, QueryError, UpgradeError};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
-use tidegate::{Db, DbSettings, Model};
+use tidegate::model::{Error, QueryError, UpgradeError};
+use tidegate::{Model, Tidegate};
 
 /// A person as the first release had it.
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
@@ -44,8 +41,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
     db.transaction(|tx| async move {
         for (id, name) in [(1, "Ada Lovelace"), (2, "Grace Hopper")] {
             tx.insert(&FirstPerson { id, name: name.into() }).await?;
@@ -72,6 +69,6 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((verified.rows, verified.differing), (2, 0));
     println!("{} rows were brought to the new form; repair would find nothing to mend", filled.rows);
     assert_eq!(db.repair::<Person>().await?.differing, 0);
-    store.shutdown().await;
+    tidegate.shutdown().await;
     Ok(())
 }

@@ -2,12 +2,10 @@
 //!
 //! `cargo run --example transactions`
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use tidegate::model::{Error, NoWakeup};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, Outcome, SystemClock};
-use tidegate::{Db, DbSettings, Model, NewEvent};
+use tidegate::model::Error;
+use tidegate::store::Outcome;
+use tidegate::{AppStore, Db, Model, NewEvent, Tidegate};
 
 #[derive(Clone, Debug, Serialize, Deserialize, Model)]
 #[model(table = "accounts")]
@@ -30,7 +28,7 @@ impl From<Error> for TransferError {
 }
 
 /// Moves money. It runs again if another transaction came first, so it does nothing but through `tx`.
-async fn transfer(db: &Db<EmbeddedStore>, from: &str, to: &str, amount: i64) -> Result<(), TransferError> {
+async fn transfer(db: &Db<AppStore>, from: &str, to: &str, amount: i64) -> Result<(), TransferError> {
     db.try_transaction(|tx| async move {
         let accounts = tx.find_many::<Account>([from, to]).await?;
         let [Some(mut from), Some(mut to)] = <[_; 2]>::try_from(accounts).expect("as many as were asked for")
@@ -57,8 +55,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let store = EmbeddedStore::open(directory.path(), EmbeddedOptions::new(Arc::new(SystemClock)))?;
-    let db = Db::new(store.clone(), DbSettings::default(), Arc::new(NoWakeup));
+    let tidegate = Tidegate::open(directory.path()).await?;
+    let db = tidegate.db();
     db.transaction(|tx| async move {
         for (id, balance) in [("ada", 100), ("bob", 0)] {
             tx.insert(&Account { id: id.into(), balance }).await?;
@@ -102,6 +100,6 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(after.user().get("audited/transfers/0").await?.as_deref(), Some(b"seen".as_slice()));
     assert_eq!(before.user().get("audited/transfers/0").await?, None, "a snapshot stands still");
     println!("ada has {:?}", after.find::<Account>("ada").await?.map(|ada| ada.balance));
-    store.shutdown().await;
+    tidegate.shutdown().await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The examples of models run, and what they say of themselves holds.
+//! The examples run, and what they say of themselves holds.
 
 macro_rules! examples {
     ($($(#[$path:meta])* $name:ident: $promise:ident;)*) => { $(
@@ -26,4 +26,16 @@ examples! {
     events: events_are_announced_held_and_cancelled;
     #[path = "../examples/schema.rs"]
     schema: a_model_changes_its_form;
+    #[path = "../examples/own_keys.rs"]
+    own_keys: keys_of_the_applications_own_are_read_and_removed_in_order;
+    #[path = "../examples/three_ways.rs"]
+    three_ways: one_application_reaches_its_store_in_process_and_through_a_port;
+    #[path = "../examples/worker.rs"]
+    worker: events_are_handled_later_again_or_never_and_sent_back;
+    #[path = "../examples/batches.rs"]
+    batches: batches_are_added_up_in_order_on_fixed_partitions;
+    #[path = "../examples/schedules.rs"]
+    schedules: records_are_held_moved_and_cancelled_by_name;
+    #[path = "../examples/administration.rs"]
+    administration: topics_groups_and_offsets_are_administered;
 }
