@@ -5,8 +5,8 @@
 use bytes::Bytes;
 
 use crate::{
-    CommitError, CommitToken, Committed, Direction, EmbeddedStore, FaultyStore, KeyRange, MemoryStore,
-    Outcome, ReadError, ScanLimit, Store, TikvStore, Txn, Version,
+    CommitError, CommitToken, Committed, Direction, Dropped, EmbeddedStore, FaultyStore, KeyRange,
+    MemoryStore, Outcome, ReadError, ScanLimit, Store, TikvStore, Txn, Version,
 };
 
 macro_rules! backends {
@@ -39,6 +39,10 @@ macro_rules! backends {
 
             async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
                 match self { $(Self::$name(store) => store.delete_range(range).await,)* }
+            }
+
+            async fn drop_range(&self, range: KeyRange, dropped_at: Version) -> Result<Dropped, CommitError> {
+                match self { $(Self::$name(store) => store.drop_range(range, dropped_at).await,)* }
             }
 
             async fn outcome(&self, token: &CommitToken) -> Result<Outcome, ReadError> {

@@ -40,5 +40,5 @@ pub use pages::Pages;
 pub use range::{Direction, KeyRange, ScanLimit};
 pub use settle::{commit_settled, settle};
 pub use tikv::{TikvAddress, TikvOpenError, TikvOptions, TikvStore, TikvTls};
-pub use txn::{Committed, Outcome, Store, Txn};
+pub use txn::{Committed, Dropped, Outcome, Store, Txn};
 pub use version::Version;

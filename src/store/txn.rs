@@ -31,6 +31,22 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// that nobody writes any more (a dropped topic): snapshots that are still open may or may not see it.
     fn delete_range(&self, range: KeyRange) -> impl Future<Output = Result<(), CommitError>> + Send;
 
+    /// Removes every key of a range that nobody will read or write again, outside of any transaction, in the way that
+    /// costs this backend least. Everybody who still could had begun before `dropped_at`: the version of a transaction
+    /// that began when no such one could begin any more. Of the commits that wrote there first nobody may ask for the
+    /// [`outcome`](Store::outcome) any more.
+    ///
+    /// [`Dropped::Later`] means that nothing was removed, as a snapshot of before may be open: to be asked for again.
+    ///
+    /// As [`delete_range`](Store::delete_range), unless a backend can make it cheaper.
+    fn drop_range(
+        &self,
+        range: KeyRange,
+        _dropped_at: Version,
+    ) -> impl Future<Output = Result<Dropped, CommitError>> + Send {
+        async move { self.delete_range(range).await.map(|()| Dropped::Now) }
+    }
+
     /// Settles a commit that returned [`CommitError::Unknown`], by writing: after this answer the attempt can no
     /// longer change from one to the other.
     fn outcome(&self, token: &CommitToken) -> impl Future<Output = Result<Outcome, ReadError>> + Send;
@@ -136,6 +152,15 @@ pub trait Txn: Send + 'static {
 pub struct Committed {
     /// The order version that keys of [`Txn::put_versioned`] carry; higher than the snapshot's.
     pub version: Version,
+}
+
+/// What became of a range that nobody will read or write again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Nothing of it is left.
+    Now,
+    /// All of it is still there.
+    Later,
 }
 
 /// What became of a commit whose answer was lost.

@@ -5,6 +5,8 @@
 
 #[path = "tikv_store/conformance.rs"]
 mod conformance;
+#[path = "tikv_store/dropped.rs"]
+mod dropped;
 #[path = "tikv_store/faults.rs"]
 mod faults;
 #[path = "tikv_store/fixture.rs"]

@@ -143,6 +143,21 @@ async fn a_transaction_overtaken_at_a_gate_conflicts() {
 }
 
 #[tokio::test]
+async fn what_is_dropped_is_kept_until_the_safe_point_is_past_the_drop() {
+    let store = store();
+    txn_putting(&store, "k").await.commit().await.unwrap();
+    let dropped_at = store.begin().await.unwrap().start_version();
+    store.faults().set_safe_point(dropped_at);
+    let range = KeyRange::prefix(b"k");
+    assert_eq!(store.drop_range(range.clone(), dropped_at).await, Ok(Dropped::Later));
+    assert_eq!(store.faults().take_kept(), [(range.clone(), dropped_at)]);
+    assert!(get(&store, "k").await.is_some());
+    store.faults().set_safe_point(dropped_at.next());
+    assert_eq!(store.drop_range(range, dropped_at).await, Ok(Dropped::Now));
+    assert_eq!((get(&store, "k").await, store.faults().take_kept()), (None, vec![]));
+}
+
+#[tokio::test]
 async fn two_wrappers_over_one_store_fail_apart() {
     let one = store();
     let other = FaultyStore::new(one.inner().clone(), numbers(1 << 64));

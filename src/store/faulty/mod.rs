@@ -25,8 +25,8 @@ pub use rules::{CommitFault, Faults, On};
 pub use token::RESERVED_KEYS_START;
 
 use crate::{
-    CommitError, CommitToken, Committed, Direction, KeyRange, Outcome, ReadError, ScanLimit, Store, Txn,
-    Version,
+    CommitError, CommitToken, Committed, Direction, Dropped, KeyRange, Outcome, ReadError, ScanLimit, Store,
+    Txn, Version,
 };
 use rules::Touched;
 use token::TokenRows;
@@ -111,6 +111,15 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
         self.shared.faults.check_away().map_err(|reason| CommitError::Unavailable { reason })?;
         self.inner.delete_range(token::without_reserved(&range)).await
+    }
+
+    async fn drop_range(&self, range: KeyRange, dropped_at: Version) -> Result<Dropped, CommitError> {
+        let faults = &self.shared.faults;
+        faults.check_away().map_err(|reason| CommitError::Unavailable { reason })?;
+        if faults.keeps(&range, dropped_at) {
+            return Ok(Dropped::Later);
+        }
+        self.inner.drop_range(token::without_reserved(&range), dropped_at).await
     }
 
     async fn outcome(&self, token: &CommitToken) -> Result<Outcome, ReadError> {

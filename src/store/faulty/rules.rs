@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::gate::{Gate, GateStop, Point};
 use super::token;
-use crate::{CommitError, KeyRange, ReadError};
+use crate::{CommitError, KeyRange, ReadError, Version};
 
 /// Which operation a rule applies to: one of those that come after the rule was given. A rule applies once.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,8 @@ struct State {
     away: bool,
     order_lag_ms: Option<u64>,
     is_shared: bool,
+    safe_point: Option<Version>,
+    kept: Vec<(KeyRange, Version)>,
     begins: Rules<ReadError>,
     reads: Rules<ReadError>,
     commits: Rules<CommitFault>,
@@ -115,6 +117,27 @@ impl Faults {
     /// ([`Store::is_shared`](crate::Store::is_shared)).
     pub fn share(&self) {
         self.state().is_shared = true;
+    }
+
+    /// Makes the store keep what is dropped ([`Store::drop_range`](crate::Store::drop_range)) until everything that began
+    /// before this has ended, as one does that removes it under the feet of every snapshot.
+    pub fn set_safe_point(&self, safe_point: Version) {
+        self.state().safe_point = Some(safe_point);
+    }
+
+    /// What was to be dropped and is kept, with the version that it was said to be dropped at, since this was asked last.
+    #[must_use]
+    pub fn take_kept(&self) -> Vec<(KeyRange, Version)> {
+        std::mem::take(&mut self.state().kept)
+    }
+
+    pub(super) fn keeps(&self, range: &KeyRange, dropped_at: Version) -> bool {
+        let mut state = self.state();
+        let keeps = state.safe_point.is_some_and(|safe_point| safe_point <= dropped_at);
+        if keeps {
+            state.kept.push((range.clone(), dropped_at));
+        }
+        keeps
     }
 
     pub(super) fn is_shared(&self) -> bool {

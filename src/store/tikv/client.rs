@@ -15,7 +15,8 @@ use super::probe;
 /// The largest answer that is taken: a page of entries, or one value of the largest size.
 const ANSWER_MAX_BYTES: usize = 64 << 20;
 
-/// How long a single request to TiKV or the Placement Driver may take before the client tries again.
+/// How long a single request to TiKV or the Placement Driver may take before the client tries again, unless another time
+/// is asked for.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a client did instead of giving an answer. It is of no more use then.
@@ -51,9 +52,19 @@ pub(super) struct Client {
 pub(super) struct ClientSettings {
     pub(super) pd_endpoints: Vec<String>,
     pub(super) tls: Option<super::TikvTls>,
+    try_timeout: Duration,
 }
 
 impl ClientSettings {
+    pub(super) fn new(pd_endpoints: Vec<String>, tls: Option<super::TikvTls>) -> Self {
+        Self { pd_endpoints, tls, try_timeout: TRY_TIMEOUT }
+    }
+
+    /// The same with another time that a single request may take.
+    pub(super) fn with_try_timeout(&self, try_timeout: Duration) -> Self {
+        Self { try_timeout, ..self.clone() }
+    }
+
     /// The Placement Drivers to connect by. Of several, one that answers now: it tells of the others.
     async fn usable_endpoints(&self, limit: Duration) -> Result<Vec<String>, String> {
         match &self.pd_endpoints[..] {
@@ -64,7 +75,7 @@ impl ClientSettings {
 
     fn config(&self) -> tikv_client::Config {
         let config = tikv_client::Config::default()
-            .with_timeout(TRY_TIMEOUT)
+            .with_timeout(self.try_timeout)
             .with_grpc_max_decoding_message_size(ANSWER_MAX_BYTES);
         match &self.tls {
             Some(tls) => config.with_security(&tls.ca, &tls.cert, &tls.key),

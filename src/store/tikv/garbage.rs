@@ -33,11 +33,12 @@ const HOLDS_PAGE: usize = 256;
 /// How long a pass over all locks of the cluster may take.
 const PASS_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down,
-/// and a few renewals more.
+/// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down, or
+/// until the commit of a transaction that writes can no longer take effect, and a few renewals more.
 pub(super) fn keep_min_ms(shared: &Shared) -> u64 {
     let options = &shared.options;
-    options.limits.max_ms.max(options.hold_after_ms) + 3 * options.hold_renew_ms
+    let writing_ms = options.limits.max_ms + options.commit_max_ms;
+    writing_ms.max(options.hold_after_ms) + 3 * options.hold_renew_ms
 }
 
 /// The open snapshots of this process, and what it knows of the holds of others.
@@ -48,6 +49,7 @@ pub(super) struct Holds {
     written: Option<Version>,
     renewals: u64,
     seen: HashMap<Bytes, Seen>,
+    taken: Version,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,14 @@ struct Seen {
 
 impl Holds {
     pub(super) fn new(id: [u8; 16]) -> Self {
-        Self { id, open: BTreeMap::new(), written: None, renewals: 0, seen: HashMap::new() }
+        let (open, seen) = (BTreeMap::new(), HashMap::new());
+        Self { id, open, written: None, renewals: 0, seen, taken: Version::default() }
+    }
+
+    /// The latest safe point that this process has asked for and the cluster has taken: what is older has ended, in every
+    /// process of the namespace.
+    pub(super) fn taken(&self) -> Version {
+        self.taken
     }
 
     fn key(&self) -> Bytes {
@@ -178,6 +187,8 @@ async fn write(shared: &Shared, key: &Bytes, value: Option<Bytes>) -> Result<(),
 pub struct Collected {
     /// The version up to which old versions may go now.
     pub safe_point: Version,
+    /// Whether the cluster has taken that; if not it was ahead already, or something else holds it back.
+    pub is_taken: bool,
     /// How many holds were in the way of a later one.
     pub holds: usize,
     /// How many holds of processes that have ended were removed.
@@ -204,13 +215,16 @@ pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collecte
         let timestamp = timestamp.clone();
         async move { client.gc(timestamp).await }
     });
-    let (is_new, _) = collecting.await?;
-    if !is_new {
+    let (is_taken, _) = collecting.await?;
+    if is_taken {
+        let mut holds = shared.holds();
+        holds.taken = holds.taken.max(safe_point);
+    } else {
         tracing::info!("the cluster's safe point is ahead already, or held back by a service of its own");
     }
     add(&shared.counters.garbage_passes, 1);
     shared.counters.garbage_safe_point.store(safe_point.0, std::sync::atomic::Ordering::Relaxed);
-    Ok(Collected { safe_point, holds: in_the_way.len(), holds_removed: ended.len() })
+    Ok(Collected { safe_point, is_taken, holds: in_the_way.len(), holds_removed: ended.len() })
 }
 
 /// Ends the transactions of this namespace that hold locks and began before `older_than`; how many locks that removed.

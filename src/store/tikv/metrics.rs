@@ -35,6 +35,8 @@ pub struct TikvMetrics {
     pub garbage_safe_point: u64,
     /// Locks of transactions that had ended without removing them, removed by this process.
     pub locks_resolved: u64,
+    /// Ranges that nobody would read or write again, destroyed in every TiKV.
+    pub ranges_destroyed: u64,
 }
 
 /// The counters behind [`TikvMetrics`].
@@ -52,6 +54,7 @@ pub(super) struct Counters {
     pub(super) garbage_passes: AtomicU64,
     pub(super) garbage_safe_point: AtomicU64,
     pub(super) locks_resolved: AtomicU64,
+    pub(super) ranges_destroyed: AtomicU64,
 }
 
 /// Adds to a counter.
@@ -76,6 +79,7 @@ impl Counters {
             garbage_passes: read(&self.garbage_passes),
             garbage_safe_point: read(&self.garbage_safe_point),
             locks_resolved: read(&self.locks_resolved),
+            ranges_destroyed: read(&self.ranges_destroyed),
             ..TikvMetrics::default()
         }
     }

@@ -9,7 +9,7 @@
 //! What always holds: a commit that has no clear answer is settled by writing before it is answered, or is said to be
 //! unknown (`attempts`, `settle`); an order version is taken from the oracle right before the writes are sent, and what
 //! does not take effect within `commit.max.ms` after that is given up; no old version goes that an open snapshot needs
-//! (`garbage`). Every error of the client is judged in one place (`failure`).
+//! (`garbage`), nor a range that one may read (`dropped`). Every error of the client is judged in one place (`failure`).
 //!
 //! Differences from the other backends: order versions are not the order of commits (see [`Store::order_lag_ms`]);
 //! transactions that guard one key at the same time conflict.
@@ -19,6 +19,7 @@ mod attempts;
 mod client;
 mod commit;
 mod copies;
+mod dropped;
 mod failure;
 mod garbage;
 mod keys;
@@ -55,7 +56,9 @@ use self::oracle_clock::OracleClock;
 use self::pool::Pool;
 use self::read::Pages;
 use self::shared::{AskError, Shared};
-use crate::{CommitError, CommitToken, Direction, KeyRange, Outcome, ReadError, Store, Txn, Version};
+use crate::{
+    CommitError, CommitToken, Direction, Dropped, KeyRange, Outcome, ReadError, Store, Txn, Version,
+};
 
 /// How many keys [`Store::delete_range`] removes in one transaction: so many of the longest are not too many to copy.
 const DELETE_RANGE_STEP_KEYS: usize = 500;
@@ -94,8 +97,7 @@ impl TikvStore {
         let unavailable = |reason| TikvOpenError::Unavailable { address: address.clone(), reason };
         // Half of the time is left to connect and to open.
         probe::probe(&options, limit / 2).await?;
-        let settings =
-            ClientSettings { pd_endpoints: options.address.pd_endpoints.clone(), tls: options.tls.clone() };
+        let settings = ClientSettings::new(options.address.pd_endpoints.clone(), options.tls.clone());
         let left = deadline.saturating_duration_since(Instant::now());
         let pool = Pool::connect(settings, options.clients, left).await.map_err(unavailable)?;
         let namespace = Namespace::new(&options.address.namespace);
@@ -201,8 +203,7 @@ impl Store for TikvStore {
         TikvTxn::begin(self.handle.shared.clone()).await
     }
 
-    /// In transactions of some keys. (`unsafe_destroy_range` would need to know that no snapshot of any process is older
-    /// than the drop, which only holds after the longest of them has ended; deleted keys go with the next safe point.)
+    /// In transactions of some keys: what is deleted goes with the safe point.
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
         let mut rest = Some(range).filter(|range| !range.is_empty());
         let mut attempts = 0;
@@ -223,6 +224,10 @@ impl Store for TikvStore {
             }
         }
         Ok(())
+    }
+
+    async fn drop_range(&self, range: KeyRange, dropped_at: Version) -> Result<Dropped, CommitError> {
+        dropped::drop_range(self, range, dropped_at).await
     }
 
     async fn outcome(&self, token: &CommitToken) -> Result<Outcome, ReadError> {

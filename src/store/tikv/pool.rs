@@ -54,6 +54,11 @@ impl Pool {
         }))
     }
 
+    /// How the clients are made.
+    pub(super) fn settings(&self) -> &ClientSettings {
+        &self.settings
+    }
+
     /// The next client that is connected; waits for one until `deadline`.
     pub(super) async fn client(&self, deadline: Instant) -> Result<Arc<Client>, String> {
         loop {

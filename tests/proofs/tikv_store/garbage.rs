@@ -15,6 +15,7 @@ const MINUTE_MS: i64 = 60_000;
 fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
     let mut options = options_with_clock(address, clock);
     options.limits.max_ms = 1;
+    options.commit_max_ms = 1_000;
     options.hold_after_ms = 0;
     options.hold_renew_ms = 20;
     options
@@ -99,8 +100,8 @@ async fn versions_that_young_snapshots_may_need_stay() {
     let store = connect(super::fixture::options(&cluster.namespace("n"))).await;
     let newest = store.oracle_version().await.expect("a version");
     let collected = store.collect_garbage(newest).await.expect("a pass");
-    // A transaction may live for 60 s, and three renewals are waited for.
-    assert!(collected.safe_point.unix_ms() <= newest.unix_ms() - 90_000 + 10_000);
+    // A transaction may live for 60 s and commit for 5 s, and three renewals are waited for.
+    assert!(collected.safe_point.unix_ms() <= newest.unix_ms() - 95_000 + 10_000);
     drop(clock);
 }
 

@@ -39,7 +39,8 @@ import (
 // the Rust client does not share, or is not isolated as TiKV is.
 type store struct {
 	*tikv.Server
-	db *badger.DB
+	db        *badger.DB
+	destroyer *destroyer
 
 	// onePC: unistore takes the version of a one-phase commit before it writes it,
 	// and holds no lock meanwhile: a snapshot of in between would not see it at first
@@ -59,6 +60,9 @@ func (s store) KvGet(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetRe
 func (s store) get(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetResponse, error) {
 	resp, err := s.Server.KvGet(ctx, r)
 	if err == nil && resp.Error == nil && resp.RegionError == nil {
+		if s.destroyer.hides(r.Key, r.Version) {
+			resp.Value = nil
+		}
 		resp.NotFound = len(resp.Value) == 0
 	}
 	return resp, err
@@ -67,7 +71,11 @@ func (s store) get(ctx context.Context, r *kvrpcpb.GetRequest) (*kvrpcpb.GetResp
 func (s store) KvBatchGet(ctx context.Context, r *kvrpcpb.BatchGetRequest) (*kvrpcpb.BatchGetResponse, error) {
 	s.onePC.RLock()
 	defer s.onePC.RUnlock()
-	return s.Server.KvBatchGet(ctx, r)
+	resp, err := s.Server.KvBatchGet(ctx, r)
+	if err == nil {
+		resp.Pairs = s.destroyer.seen(resp.Pairs, r.Version)
+	}
+	return resp, err
 }
 
 // KvScan: unistore ignores KeyOnly, and a reverse scan reads the newest versions
@@ -78,6 +86,9 @@ func (s store) KvScan(ctx context.Context, r *kvrpcpb.ScanRequest) (*kvrpcpb.Sca
 	resp, err := s.Server.KvScan(ctx, r)
 	if err == nil && r.Reverse && resp.RegionError == nil && !slices.ContainsFunc(resp.Pairs, hasError) {
 		resp.Pairs, err = s.reverseScan(r)
+	}
+	if err == nil {
+		resp.Pairs = s.destroyer.seen(resp.Pairs, r.Version)
 	}
 	if err == nil && r.KeyOnly {
 		for _, p := range resp.Pairs {
@@ -215,13 +226,13 @@ func main() {
 	c, err := pd.NewClient([]string{"http://" + *pdAddr}, "store")
 	must(err)
 	pdc := &heartbeats{Client: c, last: map[uint64]*pdpb.RegionHeartbeatRequest{}}
-	svc, db, err := open(&conf, pdc)
+	svc, db, destroyer, err := open(&conf, pdc)
 	must(err)
 	go pdc.run(*pdAddr)
 	l, err := net.Listen("tcp", *addr)
 	must(err)
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
-	tikvpb.RegisterTikvServer(g, store{Server: svc, db: db, onePC: &sync.RWMutex{}})
+	tikvpb.RegisterTikvServer(g, store{Server: svc, db: db, destroyer: destroyer, onePC: &sync.RWMutex{}})
 	deadlock.RegisterDeadlockServer(g, svc)
 	go func() { must(g.Serve(l)) }()
 	fmt.Println("READY", *addr)
@@ -233,10 +244,10 @@ func main() {
 // open assembles unistore from its parts, as its server.New does, and in
 // addition loads the locks that the last clean stop wrote to lock_store; without
 // them a restart forgets prewritten secondaries and tears transactions.
-func open(conf *config.Config, pdc pd.Client) (*tikv.Server, *badger.DB, error) {
+func open(conf *config.Config, pdc pd.Client) (*tikv.Server, *badger.DB, *destroyer, error) {
 	physical, logical, err := pdc.GetTS(context.Background())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	sp := &tikv.SafePoint{}
 	o := badger.DefaultOptions
@@ -251,7 +262,7 @@ func open(conf *config.Config, pdc pd.Client) (*tikv.Server, *badger.DB, error) 
 	}
 	db, err := badger.Open(o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	b := &mvcc.DBBundle{DB: db, LockStore: lockstore.NewMemStore(8 << 20), StateTS: uint64(physical)<<18 + uint64(logical)}
 	dump := filepath.Join(conf.Engine.DBPath, "lock_store")
@@ -267,13 +278,18 @@ func open(conf *config.Config, pdc pd.Client) (*tikv.Server, *badger.DB, error) 
 		PDAddr: conf.Server.PDAddr, RegionSize: conf.Server.RegionSize}, pdc)
 	inner := tikv.NewStandAlongInnerServer(b)
 	inner.Setup(pdc)
-	st := tikv.NewMVCCStore(conf, b, conf.Engine.DBPath, sp, tikv.NewDBWriter(b), pdc)
+	writer := tikv.NewDBWriter(b)
+	st := tikv.NewMVCCStore(conf, b, conf.Engine.DBPath, sp, writer, pdc)
 	st.DeadlockDetectSvr.ChangeRole(tikv.Leader)
 	if err := inner.Start(pdc); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	st.StartDeadlockDetection(false)
-	return tikv.NewServer(rm, st, inner), db, nil
+	newest := func() (uint64, error) {
+		physical, logical, err := pdc.GetTS(context.Background())
+		return uint64(physical)<<18 + uint64(logical), err
+	}
+	return tikv.NewServer(rm, st, inner), db, &destroyer{locks: b.LockStore, writer: writer, newest: newest}, nil
 }
 
 // heartbeats re-sends every region each second, as TiKV does: unistore reports a
