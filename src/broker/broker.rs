@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tidegate_format::PartitionId;
+use tidegate_store::Dropped;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::extension::SessionPlaces;
 use crate::group_host::GroupHosts;
@@ -49,8 +50,14 @@ impl Broker {
         self.groups.forget_topic(topic.id).await;
         let (broker, dropped) = (self.clone(), topic.clone());
         tokio::spawn(async move {
-            if let Err(error) = broker.catalogue.remove_data(dropped.id, dropped.partitions).await {
-                warn!(topic = dropped.name, %error, "a dropped topic's data is removed at the next start");
+            match broker.catalogue.remove_data(dropped.id, dropped.partitions).await {
+                Ok(Dropped::Now) => {}
+                Ok(Dropped::Later) => {
+                    info!(topic = dropped.name, "a dropped topic's data goes when nothing older may read it");
+                }
+                Err(error) => {
+                    warn!(topic = dropped.name, %error, "a dropped topic's data is removed at the next start");
+                }
             }
         });
         Ok(topic)

@@ -1,9 +1,11 @@
-//! Upkeep of a TiKV cluster: old versions are given up, and locks of clients that are gone resolved. Nobody else does it.
+//! Upkeep of a TiKV cluster: old versions are given up, locks of clients that are gone resolved, and what dropped topics
+//! held removed once no old version of it can be read. Nobody else does it.
 //!
 //! What it is: rounds, every `gc.interval.ms`, of the broker that has the namespace's lease. What it refuses to do: it goes
 //! past no snapshot that is open anywhere; that is the store's to know. What always holds: without a lease that lives no
 //! round begins.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::lease::Lease;
+use crate::Broker;
 use crate::metrics::names;
 use crate::settings::Settings;
 
@@ -21,17 +23,20 @@ use crate::settings::Settings;
 const LOCK_MARGIN_MS: u64 = 10_000;
 
 /// Keeps a cluster up until `stop`.
-pub(crate) async fn run(store: TikvStore, lease: Lease, settings: Arc<Settings>, stop: CancellationToken) {
+pub(crate) async fn run(store: TikvStore, broker: Arc<Broker>, stop: CancellationToken) {
     // Said from the beginning, so that a rate of it can be alerted on.
     counter!(names::GC_FAILURES).absolute(0);
-    stop.run_until_cancelled(rounds(&store, &lease, &settings)).await;
+    stop.run_until_cancelled(rounds(&store, &broker)).await;
 }
 
-async fn rounds(store: &TikvStore, lease: &Lease, settings: &Settings) {
+async fn rounds(store: &TikvStore, broker: &Broker) {
     loop {
-        sleep(Duration::from_millis(settings.gc_interval_ms)).await;
-        if lease.is_live() {
-            round(store, settings).await;
+        sleep(Duration::from_millis(broker.settings.gc_interval_ms)).await;
+        if broker.lease.is_live() {
+            round(store, &broker.settings).await;
+            if let Err(error) = broker.catalogue.finish_drops().await {
+                failed("what dropped topics held is not removed", &error);
+            }
         }
     }
 }
@@ -51,7 +56,7 @@ async fn round(store: &TikvStore, settings: &Settings) {
     }
 }
 
-fn failed(what: &str, error: &tidegate_store::ReadError) {
+fn failed(what: &str, error: &dyn Display) {
     counter!(names::GC_FAILURES).increment(1);
     warn!(%error, "{what}: again in the next round");
 }

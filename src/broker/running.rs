@@ -168,8 +168,7 @@ impl RunningBroker {
         let (follower, shutdown) = (broker.wakeup.clone(), broker.shutdown.clone());
         tasks.spawn(async move { shutdown.run_until_cancelled(follower.run()).await });
         if let BrokerStore::Tikv(store) = &broker.store {
-            let (lease, stop) = (broker.lease.clone(), broker.shutdown.clone());
-            tasks.spawn(garbage::run(store.clone(), lease, broker.settings.clone(), stop));
+            tasks.spawn(garbage::run(store.clone(), broker.clone(), broker.shutdown.clone()));
         }
         if is_extended {
             tasks.spawn(extension::expire_attempts(broker.clone(), broker.shutdown.clone()));

@@ -5,6 +5,9 @@ use tidegate_store::{TikvAddress, TikvOptions, TikvTls};
 
 use crate::settings::Settings;
 
+/// How often a snapshot's hold is renewed in the time after which it is written down.
+const RENEWALS_PER_HOLD: u64 = 3;
+
 /// How to connect to a TiKV cluster for a broker with these settings, which have been checked.
 #[must_use]
 pub fn tikv_options(settings: &Settings, address: &TikvAddress) -> TikvOptions {
@@ -21,6 +24,8 @@ pub fn tikv_options(settings: &Settings, address: &TikvAddress) -> TikvOptions {
     options.request_timeout_ms = settings.tikv_request_timeout_ms;
     options.commit_max_ms = settings.commit_max_ms;
     options.limits.max_ms = settings.transaction_max_ms;
+    options.hold_after_ms = settings.gc_hold_after_ms;
+    options.hold_renew_ms = settings.gc_hold_after_ms / RENEWALS_PER_HOLD;
     // The default is for stores that take more at once.
     options.limits.max_bytes = settings.transaction_max_bytes.min(TRANSACTION_MAX_BYTES);
     options

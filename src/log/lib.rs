@@ -38,7 +38,7 @@ pub use append::{Appended, Appender, Appends, LogEntry, UNKNOWN_OFFSET};
 pub use by_epoch::{EpochEnd, epoch_at, epoch_end_offset};
 pub use by_time::{TimestampedOffset, find_by_timestamp, find_max_timestamp};
 pub use error::{AppendError, BatchRejection, LogError, OffsetError, SequenceError, WriteError};
-pub use ownership::{Ownership, drop_partition, empty_state, load_state, take_ownership};
+pub use ownership::{Ownership, empty_state, end_partition, load_state, take_ownership};
 pub use producer_id::{ProducerIdError, ProducerIds};
 pub use read::{Batches, ReadLimit, ReadResult, append_version_at, read};
 pub use sequence::SequenceRange;

@@ -6,10 +6,9 @@
 
 use tidegate_format::{
     BrokerId, Offset, OwnerEpoch, PartitionId, PartitionState, PartitionStateKey, TimestampMaxima,
-    partition_range,
 };
 use tidegate_protocol::batch::NO_TIMESTAMP;
-use tidegate_store::{CommitError, KeyRange, Store, Txn, commit_settled};
+use tidegate_store::{CommitError, Store, Txn, commit_settled};
 
 use crate::{LogError, WriteError};
 
@@ -102,20 +101,17 @@ impl Ownership {
     }
 }
 
-/// Ends a partition for good: after this returns no owner commits anything to it any more, and what it held is gone.
-/// The caller has seen to it that nobody takes it over again.
+/// Ends a partition for good: after this returns no owner commits anything to it any more. The caller has seen to it that
+/// nobody takes it over again, and removes what it held.
 ///
 /// # Errors
 /// If the store fails; to be run again then.
-pub async fn drop_partition<S: Store>(store: &S, id: PartitionId) -> Result<(), WriteError> {
+pub async fn end_partition<S: Store>(store: &S, id: PartitionId) -> Result<(), WriteError> {
     for _ in 0..TAKE_ATTEMPTS {
         let mut txn = store.begin().await?;
         txn.delete(PartitionStateKey { id }.encode());
         match commit_settled(store, txn).await {
-            Ok(()) => {
-                let (start, end) = partition_range(id);
-                return Ok(store.delete_range(KeyRange::new(start, end)).await?);
-            }
+            Ok(()) => return Ok(()),
             Err(CommitError::Conflict) => {}
             Err(error) => return Err(error.into()),
         }

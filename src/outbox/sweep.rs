@@ -1,14 +1,15 @@
 //! Entries of topics that are gone.
 //!
 //! A publisher reads its topic in its snapshot, so it may commit an entry after the topic was dropped and its data
-//! removed. Nobody owns that partition any more; this finds and removes what lies there.
+//! removed. Nobody owns that partition any more; this finds and removes what lies there. What a topic held that is being
+//! dropped, and has its mark, is left to whoever drops it: it may be much, and go at one stroke later.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use tidegate_format::{
-    FormatError, Kind, LogKey, OutboxKey, PartitionId, PartitionStateKey, ProducerKey, ScheduleKey, TimerKey,
-    TopicId, TopicKey, TopicValue, topic_range,
+    DroppedTopicKey, FormatError, Kind, LogKey, OutboxKey, PartitionId, PartitionStateKey, ProducerKey,
+    ScheduleKey, TimerKey, TopicId, TopicKey, TopicValue, topic_range,
 };
 use tidegate_store::{CommitError, Direction, KeyRange, Pages, ReadError, Store, Txn};
 use uuid::Uuid;
@@ -35,17 +36,18 @@ impl From<ReadError> for SweepError {
     }
 }
 
-/// Removes all partition data and schedules of topics that do not exist (any more), of at most `topics_max` topics, and
+/// Removes all partition data and schedules of topics that do not exist (any more) and have no mark, of at most `topics_max` topics, and
 /// returns their ids. To be run rarely, by one broker: it seeks once for every topic.
 ///
 /// # Errors
 /// If the store fails or a row does not decode.
 pub async fn sweep_gone_topics<S: Store>(store: &S, topics_max: usize) -> Result<Vec<TopicId>, SweepError> {
     let mut txn = store.begin().await?;
-    let live = load_live_topics(&mut txn).await?;
-    let mut gone = find_gone_topics(&mut txn, &live, topics_max, topic_range, topic_of_partition_key).await?;
+    let known = load_known_topics(&mut txn).await?;
+    let mut gone =
+        find_gone_topics(&mut txn, &known, topics_max, topic_range, topic_of_partition_key).await?;
     gone.extend(
-        find_gone_topics(&mut txn, &live, topics_max, ScheduleKey::range, topic_of_schedule_key).await?,
+        find_gone_topics(&mut txn, &known, topics_max, ScheduleKey::range, topic_of_schedule_key).await?,
     );
     drop(txn);
     let gone: Vec<TopicId> = gone.into_iter().take(topics_max).collect();
@@ -57,21 +59,28 @@ pub async fn sweep_gone_topics<S: Store>(store: &S, topics_max: usize) -> Result
     Ok(gone)
 }
 
-async fn load_live_topics(txn: &mut impl Txn) -> Result<BTreeSet<TopicId>, LoadError> {
+/// The topics that exist and those that are being dropped.
+async fn load_known_topics(txn: &mut impl Txn) -> Result<BTreeSet<TopicId>, LoadError> {
+    let mut known = BTreeSet::new();
     let mut pages = Pages::new(TopicKey::all(), PAGE_TOPICS);
-    let mut live = BTreeSet::new();
     while let Some(page) = pages.next(txn).await? {
         for (_, row) in page {
-            live.insert(TopicValue::decode(row)?.id);
+            known.insert(TopicValue::decode(row)?.id);
         }
     }
-    Ok(live)
+    let mut pages = Pages::new(DroppedTopicKey::all(), PAGE_TOPICS);
+    while let Some(page) = pages.next(txn).await? {
+        for (mark, _) in page {
+            known.insert(DroppedTopicKey::decode(&mark)?.id);
+        }
+    }
+    Ok(known)
 }
 
-/// The topics that have rows in one of `range_of`'s ranges and are not live: one seek for each topic that has any.
+/// The topics that have rows in one of `range_of`'s ranges and are not known: one seek for each topic that has any.
 async fn find_gone_topics(
     txn: &mut impl Txn,
-    live: &BTreeSet<TopicId>,
+    known: &BTreeSet<TopicId>,
     topics_max: usize,
     range_of: fn(TopicId) -> (Bytes, Bytes),
     topic_of_key: fn(&[u8]) -> Result<TopicId, FormatError>,
@@ -82,7 +91,7 @@ async fn find_gone_topics(
         let first = txn.scan_keys(&range, 1, Direction::Forward).await?;
         let Some(key) = first.first() else { break };
         let topic = topic_of_key(key)?;
-        if !live.contains(&topic) {
+        if !known.contains(&topic) {
             gone.insert(topic);
         }
         range.start = range_of(topic).1;

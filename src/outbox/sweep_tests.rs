@@ -1,6 +1,6 @@
 //! Topics that are gone, and those that are not.
 
-use tidegate_format::{PartitionId, PartitionIndex};
+use tidegate_format::{DroppedTopicValue, PartitionId, PartitionIndex};
 use tidegate_store::ReadError;
 
 use super::*;
@@ -32,6 +32,23 @@ async fn what_a_late_publisher_leaves_under_a_topic_that_is_gone_is_removed() {
     assert_eq!(sweep_gone_topics(&store, 10).await, Ok(vec![TOPIC]));
     assert_eq!(waiting(&store, partition(0)).await, (0, 0, 0));
     assert_eq!(sweep_gone_topics(&store, 10).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn what_waits_to_be_removed_by_whoever_drops_its_topic_is_left_to_it() {
+    let (store, _) = memory_store();
+    create_topic(&store, 1).await;
+    publish(&store, event("k", "v")).await.expect("published");
+    let mark = DroppedTopicKey { id: TOPIC }.encode();
+    commit(&store, async |_, txn| {
+        txn.delete(TopicKey { name: TOPIC_NAME.to_owned() }.encode());
+        txn.put(mark.clone(), DroppedTopicValue { name: TOPIC_NAME.to_owned(), partitions: 1 }.encode());
+    })
+    .await;
+    assert_eq!(sweep_gone_topics(&store, 10).await, Ok(vec![]));
+    assert_eq!(waiting(&store, partition(0)).await.0, 1);
+    commit(&store, async |_, txn| txn.delete(mark.clone())).await;
+    assert_eq!(sweep_gone_topics(&store, 10).await, Ok(vec![TOPIC]));
 }
 
 #[tokio::test]

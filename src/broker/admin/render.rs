@@ -175,6 +175,7 @@ pub(crate) fn tikv(text: &mut Exposition, counts: &TikvMetrics) {
         (names::TIKV_GC_PASSES, float(counts.garbage_passes)),
         (names::TIKV_GC_SAFE_POINT, signed_float(Version(counts.garbage_safe_point).unix_ms()) / 1e3),
         (names::TIKV_LOCKS_RESOLVED, float(counts.locks_resolved)),
+        (names::TIKV_RANGES_DESTROYED, float(counts.ranges_destroyed)),
     ];
     for (family, value) in singles {
         text.single(&family, value);

@@ -76,7 +76,8 @@ families! {
     Counter OUTBOX_LATE "tidegate_outbox_late_total" [], "Entries that only a sweep from the start found: there should be none";
     Counter LEASE_RENEWALS "tidegate_lease_renewals_total" [], "Renewals of the lease of a namespace that several brokers can reach";
     Counter LEASE_RENEWALS_FAILED "tidegate_lease_renewals_failed_total" [], "Times that the store did not take a renewal of the lease of a namespace that several brokers can reach";
-    Counter GC_FAILURES "tidegate_tikv_gc_failures_total" [], "Rounds in which old versions were not given up on TiKV, or locks not resolved";
+    Counter GC_FAILURES "tidegate_tikv_gc_failures_total" [], "Times that old versions were not given up on TiKV, locks not resolved or what dropped topics held not removed";
+    Gauge DROPPED_TOPICS "tidegate_dropped_topics_waiting" [], "Dropped topics whose data waits until no older snapshot can read it: on TiKV, for about gc.life.time.ms";
     Histogram SCHEDULE_LATENESS "tidegate_schedule_lateness_seconds" [], "How long after its due time each scheduled record was in its log";
 }
 
@@ -161,6 +162,7 @@ families! {
     Counter TIKV_GC_PASSES "tidegate_tikv_gc_passes_total" [], "Rounds in which this broker gave old versions up";
     Gauge TIKV_GC_SAFE_POINT "tidegate_tikv_gc_safe_point_timestamp_seconds" [], "Up to when old versions may go, as this broker last asked for it, as Unix time; 0 if it has not";
     Counter TIKV_LOCKS_RESOLVED "tidegate_tikv_locks_resolved_total" [], "Locks of transactions that had ended that this broker removed";
+    Counter TIKV_RANGES_DESTROYED "tidegate_tikv_ranges_destroyed_total" [], "Logs of partitions of dropped topics that were destroyed in every TiKV";
 }
 
 /// Who commits: the values of the label `kind`.

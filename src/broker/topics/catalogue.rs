@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::config;
+use super::dropped::Drops;
 use super::{Topic, Topics};
 use crate::BrokerStore;
 use crate::settings::Settings;
@@ -65,6 +66,12 @@ impl From<ReadError> for TopicError {
     }
 }
 
+impl From<CommitError> for TopicError {
+    fn from(error: CommitError) -> Self {
+        Self::Store { reason: error.to_string() }
+    }
+}
+
 /// The topics of the store, kept in memory as well.
 pub(crate) struct Catalogue {
     pub(super) store: BrokerStore,
@@ -73,19 +80,22 @@ pub(crate) struct Catalogue {
     /// Held while a change goes from the store into the copy, so that the copy changes in the store's order. It has the
     /// time before which no request has all topics read again.
     changing: tokio::sync::Mutex<Instant>,
+    /// Held while the data of a dropped topic is removed.
+    pub(super) drops: tokio::sync::Mutex<Drops>,
     /// Topics that were not made here, or grew elsewhere, and that nobody has taken yet.
     discovered: Mutex<Vec<Arc<Topic>>>,
     discovery: Notify,
 }
 
 impl Catalogue {
-    /// Loads every topic and finishes what earlier drops left to do.
+    /// Loads every topic and goes on with what earlier drops left to do.
     pub(crate) async fn load(store: BrokerStore, settings: Arc<Settings>) -> Result<Self, TopicError> {
         let catalogue = Self {
             store,
             settings,
             topics: ArcSwap::default(),
             changing: tokio::sync::Mutex::new(Instant::now()),
+            drops: tokio::sync::Mutex::default(),
             discovered: Mutex::default(),
             discovery: Notify::new(),
         };
@@ -325,7 +335,7 @@ impl Catalogue {
         match commit_settled(&self.store, txn).await {
             Ok(()) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
-            Err(error) => Err(TopicError::Store { reason: error.to_string() }),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -8,6 +8,8 @@ mod catalogue;
 mod catalogue_tests;
 mod config;
 mod dropped;
+#[cfg(test)]
+mod dropped_tests;
 mod follow;
 mod topic;
 

@@ -6,6 +6,7 @@ use tidegate_tests::store_under_test::StoreUnderTest;
 const STORE: StoreUnderTest = StoreUnderTest::Tikv;
 
 mod applications;
+mod dropped;
 mod faults;
 mod idle;
 #[path = "../cases/kill_loop.rs"]
