@@ -14,6 +14,7 @@ use super::attempts::{self, Row};
 use super::client::{Client, NoAnswer};
 use super::copies::Copies;
 use super::failure::{self, CommitFailure};
+use super::locks;
 use super::metrics::add;
 use super::settle::{self, Settled};
 use super::shared::Shared;
@@ -96,7 +97,7 @@ impl Attempt {
             }
             Ok((transaction, Err(error))) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                self.shared.end_orphan(&self.client, &error, left).await;
+                locks::end_orphan(&self.shared, &self.client, &error, left).await;
                 self.failed(transaction, order_version, failure::of_commit(&error)).await
             }
             Err(no_answer) => {

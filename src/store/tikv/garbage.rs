@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tikv_client::transaction::ResolveLocksOptions;
 use tikv_client::{Timestamp, TimestampExt, TransactionClient};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -30,8 +29,6 @@ const HOLD_VALUE_VERSION: u8 = 0x01;
 const RENEWALS_MISSED_MAX: u32 = 6;
 /// How many holds are read at a time.
 const HOLDS_PAGE: usize = 256;
-/// How long a pass over all locks of the cluster may take.
-const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down, or
 /// until the commit of a transaction that writes can no longer take effect, and a few renewals more.
@@ -210,7 +207,7 @@ pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collecte
         write(shared, key, None).await?;
     }
     let timestamp = Timestamp::from_version(safe_point.0);
-    let deadline = Instant::now() + PASS_LIMIT;
+    let deadline = Instant::now() + Duration::from_millis(shared.options.pass_max_ms);
     let collecting = shared.ask_until(deadline, |client: TransactionClient| {
         let timestamp = timestamp.clone();
         async move { client.gc(timestamp).await }
@@ -225,21 +222,6 @@ pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collecte
     add(&shared.counters.garbage_passes, 1);
     shared.counters.garbage_safe_point.store(safe_point.0, std::sync::atomic::Ordering::Relaxed);
     Ok(Collected { safe_point, is_taken, holds: in_the_way.len(), holds_removed: ended.len() })
-}
-
-/// Ends the transactions of this namespace that hold locks and began before `older_than`; how many locks that removed.
-pub(super) async fn resolve_locks(shared: &Shared, older_than: Version) -> Result<u64, ReadError> {
-    let range = shared.namespace.all();
-    let timestamp = Timestamp::from_version(older_than.0);
-    let deadline = Instant::now() + PASS_LIMIT;
-    let resolving = shared.ask_until(deadline, |client: TransactionClient| {
-        let (range, timestamp) = (range.clone(), timestamp.clone());
-        async move { client.cleanup_locks(range, &timestamp, ResolveLocksOptions::default()).await }
-    });
-    let (result, _) = resolving.await?;
-    let resolved = result.resolved_locks as u64;
-    add(&shared.counters.locks_resolved, resolved);
-    Ok(resolved)
 }
 
 async fn hold_rows(shared: &Shared, version: Version) -> Result<Vec<(Bytes, Bytes)>, ReadError> {

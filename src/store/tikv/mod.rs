@@ -23,6 +23,7 @@ mod dropped;
 mod failure;
 mod garbage;
 mod keys;
+mod locks;
 mod mark;
 mod metrics;
 mod options;
@@ -141,7 +142,7 @@ impl TikvStore {
     /// # Errors
     /// While the cluster is away: try again later.
     pub async fn resolve_locks(&self, older_than: Version) -> Result<u64, ReadError> {
-        garbage::resolve_locks(&self.handle.shared, older_than).await
+        locks::resolve(&self.handle.shared, older_than).await
     }
 
     /// Writes down the oldest open snapshot of this process for whoever collects old versions, if it is old enough for

@@ -47,6 +47,8 @@ pub struct TikvOptions {
     /// How often that is renewed, in milliseconds. A hold that has not been renewed for six times as long is of a
     /// process that has ended.
     pub hold_renew_ms: u64,
+    /// After so many milliseconds a pass over all locks of the namespace, or of the cluster, is given up.
+    pub pass_max_ms: u64,
     /// Only its monotonic side is used, for ages and for the time that goes by between two answers of the oracle.
     pub clock: Arc<dyn Clock>,
 }
@@ -69,6 +71,7 @@ impl TikvOptions {
             },
             hold_after_ms: 30_000,
             hold_renew_ms: 10_000,
+            pass_max_ms: 60_000,
             clock: Arc::new(SystemClock),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tikv_client::transaction::{HeartbeatOption, ResolveLocksOptions};
+use tikv_client::transaction::HeartbeatOption;
 use tikv_client::{CheckLevel, Snapshot, Timestamp, TimestampExt, TransactionClient, TransactionOptions};
 use tokio::time::Instant;
 
@@ -14,7 +14,8 @@ use super::client::{Client, NoAnswer};
 use super::failure::{self, ReadFailure};
 use super::garbage::Holds;
 use super::keys::Namespace;
-use super::metrics::{Counters, add};
+use super::locks;
+use super::metrics::Counters;
 use super::options::TikvOptions;
 use super::oracle_clock::OracleClock;
 use super::pool::Pool;
@@ -94,7 +95,8 @@ impl Shared {
                     ReadFailure::AnswerTooLarge => return Err(AskError::AnswerTooLarge),
                     ReadFailure::Final(reason) => return Err(AskError::Unavailable(reason)),
                     ReadFailure::Retry(reason) => {
-                        self.end_orphan(&client, &error, limit).await;
+                        let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
+                        locks::end_orphan(self, &client, &error, limit).await;
                         reason
                     }
                 },
@@ -108,34 +110,6 @@ impl Shared {
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
-        }
-    }
-
-    /// Ends the transaction of a lock that is in the way and whose primary key was never locked, once no commit of its age
-    /// may take effect any more. Others of the namespace that began before it and hold locks still are ended with it: if one
-    /// of them is under way, it is refused and begins again.
-    pub(super) async fn end_orphan(&self, client: &Client, error: &tikv_client::Error, limit: Duration) {
-        let Some(start_version) = failure::orphan(error).map(Version) else { return };
-        let age_ms = self.now_ms().saturating_sub(start_version.unix_ms());
-        if u64::try_from(age_ms).unwrap_or(0) < self.options.commit_max_ms {
-            return;
-        }
-        let (range, timestamp) = (self.namespace.all(), Timestamp::from_version(start_version.0));
-        let end = |client: TransactionClient| {
-            let (range, timestamp) = (range.clone(), timestamp.clone());
-            async move { client.cleanup_locks(range, &timestamp, ResolveLocksOptions::default()).await }
-        };
-        match client.call(limit, &end).await {
-            Ok(Ok(ended)) => {
-                let locks = ended.resolved_locks;
-                add(&self.counters.locks_resolved, locks as u64);
-                tracing::info!(age_ms, locks, "a transaction that was never prepared in full is ended");
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(age_ms, %error, "a transaction that was never prepared in full is in the way");
-            }
-            // Whoever asks next finds out the same.
-            Err(_no_answer) => {}
         }
     }
 
