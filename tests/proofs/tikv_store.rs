@@ -17,5 +17,9 @@ mod garbage;
 mod limits;
 #[path = "tikv_store/opening.rs"]
 mod opening;
+#[path = "tikv_store/orphans.rs"]
+mod orphans;
+#[path = "tikv/part_by_part.rs"]
+mod part_by_part;
 #[path = "tikv_store/settling.rs"]
 mod settling;

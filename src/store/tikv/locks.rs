@@ -40,7 +40,7 @@ pub(super) async fn end_orphan(
     if u64::try_from(age_ms).unwrap_or(0) < shared.options.commit_max_ms {
         return;
     }
-    match client.call(limit, |client| end_all(client, shared.namespace.clone(), start)).await {
+    match client.call(limit, |client| end_all(client, shared.namespace.clone(), start.next())).await {
         Ok(Ok(locks)) => {
             add(&shared.counters.locks_resolved, locks);
             tracing::info!(age_ms, locks, "a transaction that was never prepared in full is ended");
@@ -53,7 +53,8 @@ pub(super) async fn end_orphan(
     }
 }
 
-/// Ends the transactions of a namespace that hold locks and began before `older_than`; how many locks there were.
+/// Ends the transactions of a namespace that hold locks and began before `older_than`; how many locks there were. (TiKV takes
+/// those that began right then for older, others do not.)
 async fn end_all(
     client: TransactionClient,
     namespace: Namespace,
