@@ -1,7 +1,8 @@
 //! Committing: hand everything to the client, and say what became of it.
 //!
 //! What always holds: the attempt's row is the transaction's primary key, so the attempt is applied if and only if that
-//! row is. After an answer that leaves it open, nothing is rolled back before the row has been settled.
+//! row is. After an answer that leaves it open, nothing is rolled back before the row has been settled. What is not
+//! settled by the commit's deadline is said to be unknown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::failure::{self, CommitFailure};
 use super::locks;
 use super::metrics::add;
 use super::settle::{self, Settled};
-use super::shared::Shared;
+use super::shared::{Shared, TRY_LEAST, left_until};
 use super::txn::TikvTxn;
 use crate::write_set::{Write, WriteSet};
 use crate::{CommitError, CommitToken, Committed, Outcome, ReadError, Version};
@@ -44,8 +45,33 @@ pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
     let TikvTxn { shared, client, transaction, start, write_set, .. } = txn;
     let row = shared.rows().take(&anchor, start);
     let nonce = attempts::nonce(shared.now_ms(), rand::random());
-    let attempt = Attempt { shared, client, start, row, nonce };
-    attempt.run(transaction, write_set, copies).await
+    let times = Times::from_now(&shared, &write_set, &copies);
+    let attempt = Attempt { shared, client, start, row, nonce, times };
+    attempt.run(transaction, write_set).await
+}
+
+/// Until when what of an attempt is to be done.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The client's part: what it has not sent by then never leaves.
+    written: Instant,
+    /// Finding out what became of it.
+    settled: Instant,
+}
+
+impl Times {
+    /// Three fifths of `commit.max.ms` for the client, the rest to settle. They begin before the oracle is asked for the
+    /// order version, which is not older than that. The client has longer for much that publishes nothing.
+    fn from_now(shared: &Shared, write_set: &WriteSet, copies: &Copies) -> Self {
+        let commit_max = Duration::from_millis(shared.options.commit_max_ms);
+        let to_write = commit_max * 3 / 5;
+        let mut written = Instant::now() + to_write;
+        if write_set.versioned().is_empty() {
+            let more = write_set.bytes() / BYTES_PER_SECOND;
+            written += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX)) + copies.patience();
+        }
+        Self { written, settled: written + (commit_max - to_write) }
+    }
 }
 
 /// One attempt to commit.
@@ -55,28 +81,17 @@ struct Attempt {
     start: Version,
     row: Row,
     nonce: u128,
+    times: Times,
 }
 
 /// What came back from the client: the transaction, and what it says.
 type Answer = (Transaction, Result<Option<tikv_client::Timestamp>, tikv_client::Error>);
 
 impl Attempt {
-    async fn run(
-        self,
-        transaction: Transaction,
-        write_set: WriteSet,
-        copies: Copies,
-    ) -> Result<Committed, CommitError> {
-        let commit_max = Duration::from_millis(self.shared.options.commit_max_ms);
-        // From before the oracle is asked: its version is not older than that. What is left of the time settles.
-        let began = Instant::now();
-        let mut deadline = began + commit_max * 3 / 5;
+    async fn run(self, transaction: Transaction, write_set: WriteSet) -> Result<Committed, CommitError> {
         let mut order_version = None;
-        if write_set.versioned().is_empty() {
-            let more = write_set.bytes() / BYTES_PER_SECOND;
-            deadline += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX)) + copies.patience();
-        } else {
-            match self.order_version(deadline).await {
+        if !write_set.versioned().is_empty() {
+            match self.order_version().await {
                 Ok(version) => order_version = Some(version),
                 Err(reason) => {
                     self.give_back_unused();
@@ -85,8 +100,8 @@ impl Attempt {
             }
         }
         let writing = self.write(transaction, write_set, order_version);
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer: Result<Answer, NoAnswer> = self.client.call(left, |_| writing).await;
+        let answer: Result<Answer, NoAnswer> =
+            self.client.call(left_until(self.times.written), |_| writing).await;
         match answer {
             Ok((_, Ok(timestamp))) => {
                 let committed = timestamp.map_or(self.start.next(), |timestamp| Version(timestamp.version()));
@@ -96,8 +111,8 @@ impl Attempt {
                 Ok(Committed { version })
             }
             Ok((transaction, Err(error))) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                locks::end_orphan(&self.shared, &self.client, &error, left).await;
+                let limit = left_until(self.times.written);
+                locks::end_orphan(&self.shared, &self.client, &error, limit).await;
                 self.failed(transaction, order_version, failure::of_commit(&error)).await
             }
             Err(no_answer) => {
@@ -135,9 +150,9 @@ impl Attempt {
         }
     }
 
-    async fn order_version(&self, deadline: Instant) -> Result<Version, String> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.client.call(left, async |client| client.current_timestamp().await).await {
+    async fn order_version(&self) -> Result<Version, String> {
+        let limit = left_until(self.times.written);
+        match self.client.call(limit, async |client| client.current_timestamp().await).await {
             Ok(Ok(timestamp)) => Ok(self.shared.observe(&timestamp)),
             Ok(Err(error)) => Err(error.to_string()),
             Err(no_answer) => {
@@ -194,7 +209,7 @@ impl Attempt {
         order_version: Option<Version>,
     ) -> Result<Committed, CommitError> {
         let rolling_back = self.roll_back(transaction);
-        let looking = settle::look(&self.shared, self.row.key(), self.nonce);
+        let looking = settle::look(&self.shared, self.row.key(), self.nonce, self.times.settled);
         let ((), found) = tokio::join!(rolling_back, looking);
         match found {
             Ok(None) => {
@@ -215,7 +230,8 @@ impl Attempt {
         error: CommitError,
     ) -> Result<Committed, CommitError> {
         add(&self.shared.counters.settled, 1);
-        match settle::settle(&self.shared, self.row.key(), self.nonce).await {
+        let settling = settle::settle(&self.shared, self.row.key(), self.nonce, self.times.settled);
+        match settling.await {
             Ok(Settled { outcome: Outcome::Applied, version }) => {
                 Ok(self.was_applied(order_version, version))
             }
@@ -243,11 +259,15 @@ impl Attempt {
         Committed { version: order_version.unwrap_or(seen_by) }
     }
 
+    /// Removes what was prepared, if there is time: otherwise whoever meets its locks does.
     async fn roll_back(&self, mut transaction: Transaction) {
+        let limit = ROLLBACK_LIMIT.min(left_until(self.times.settled));
+        if limit < TRY_LEAST {
+            return;
+        }
         let rolling_back = async move { transaction.rollback().await };
-        match self.client.call(ROLLBACK_LIMIT, |_| rolling_back).await {
+        match self.client.call(limit, |_| rolling_back).await {
             Ok(Ok(())) => {}
-            // Whoever meets its locks removes them.
             Ok(Err(error)) => tracing::debug!(error = error.to_string(), "a transaction is not rolled back"),
             Err(no_answer) => {
                 tracing::debug!(reason = no_answer.reason(), "a transaction is not rolled back");
@@ -280,5 +300,6 @@ pub(super) async fn outcome(shared: &Shared, token: &CommitToken) -> Result<Outc
         let reason = "the token is of no attempt that is still known".to_owned();
         return Err(ReadError::Unavailable { reason });
     }
-    Ok(settle::settle(shared, key, token.nonce).await?.outcome)
+    let deadline = Instant::now() + Duration::from_millis(shared.options.request_timeout_ms);
+    Ok(settle::settle(shared, key, token.nonce, deadline).await?.outcome)
 }

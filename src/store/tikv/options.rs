@@ -35,10 +35,10 @@ pub struct TikvOptions {
     pub clients: usize,
     /// After so many milliseconds the opening is given up.
     pub connect_timeout_ms: u64,
-    /// After so many milliseconds a begin, a read, or settling a commit is given up.
+    /// After so many milliseconds a begin, a read, or the question what became of a commit is given up.
     pub request_timeout_ms: u64,
     /// How far behind its order version a commit may take effect at most, in milliseconds (`commit.max.ms`): what takes
-    /// longer is given up and settled.
+    /// longer than three fifths of it is given up, and what is not settled in the rest is said to be unknown.
     pub commit_max_ms: u64,
     /// The limits of one transaction; at most [`VALUE_MAX_BYTES`] and [`TRANSACTION_MAX_BYTES`].
     pub limits: TransactionLimits,

@@ -1,7 +1,5 @@
 //! What became of an attempt, and making that final.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tikv_client::transaction::ResolveLocksOptions;
 use tikv_client::{TimestampExt, TransactionClient};
@@ -18,8 +16,14 @@ pub(super) struct Settled {
     pub(super) version: Version,
 }
 
-/// Looks whether an attempt was applied that is known not to be under way any more; a version that has it, if it was.
-pub(super) async fn look(shared: &Shared, row: &Bytes, nonce: u128) -> Result<Option<Version>, ReadError> {
+/// Looks until `deadline` whether an attempt was applied that is known not to be under way any more; a version that has it,
+/// if it was.
+pub(super) async fn look(
+    shared: &Shared,
+    row: &Bytes,
+    nonce: u128,
+    deadline: Instant,
+) -> Result<Option<Version>, ReadError> {
     let key = shared.namespace.key(row);
     let ask = |client: TransactionClient| {
         let key = key.clone();
@@ -29,16 +33,20 @@ pub(super) async fn look(shared: &Shared, row: &Bytes, nonce: u128) -> Result<Op
             Ok((version, client.snapshot(now, transaction_options()).get(key).await?))
         }
     };
-    let ((version, found), _) = shared.ask(ask).await?;
+    let ((version, found), _) = shared.ask_until(deadline, ask).await?;
     Ok((found == Some(attempts::applied(nonce))).then_some(version))
 }
 
-/// Settles an attempt, whether or not it is still under way.
+/// Settles an attempt, whether or not it is still under way, until `deadline`.
 ///
 /// A lock that it holds on its row is removed first: it is committed or rolled back by that. Then the row is read, and
 /// if the attempt's value is not there, one is written that the attempt can only conflict with.
-pub(super) async fn settle(shared: &Shared, row: &Bytes, nonce: u128) -> Result<Settled, ReadError> {
-    let deadline = Instant::now() + Duration::from_millis(shared.options.request_timeout_ms);
+pub(super) async fn settle(
+    shared: &Shared,
+    row: &Bytes,
+    nonce: u128,
+    deadline: Instant,
+) -> Result<Settled, ReadError> {
     let key = shared.namespace.key(row);
     let ask = |client: TransactionClient| settle_once(client, key.clone(), nonce);
     // Whatever fails within it, a conflict with others who ask among them, may go well the next time.

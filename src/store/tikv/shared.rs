@@ -24,6 +24,8 @@ use crate::{ReadError, Version};
 /// How long to wait before something is tried again, at first and at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
+/// With less time than that nothing is tried: who has no time to answer would be taken for one that hangs.
+pub(super) const TRY_LEAST: Duration = Duration::from_millis(10);
 /// How many rows of attempts of other processes are remembered.
 const MET_ROWS_MAX: usize = 256;
 
@@ -85,18 +87,21 @@ impl Shared {
         F: Future<Output = Result<T, tikv_client::Error>> + Send + 'static,
     {
         let mut wait = BACKOFF_MIN;
-        let one_try = deadline.saturating_duration_since(Instant::now()) / 2;
+        let one_try = left_until(deadline) / 2;
+        let mut reason = "there was no time left".to_owned();
         loop {
             let client = self.pool.client(deadline).await.map_err(AskError::Unavailable)?;
-            let limit = one_try.min(deadline.saturating_duration_since(Instant::now()));
-            let reason = match client.call(limit, &what).await {
+            if left_until(deadline) < TRY_LEAST {
+                return Err(AskError::Unavailable(reason));
+            }
+            let limit = one_try.min(left_until(deadline));
+            reason = match client.call(limit, &what).await {
                 Ok(Ok(answer)) => return Ok((answer, client)),
                 Ok(Err(error)) => match failure::of_read(&error) {
                     ReadFailure::AnswerTooLarge => return Err(AskError::AnswerTooLarge),
                     ReadFailure::Final(reason) => return Err(AskError::Unavailable(reason)),
                     ReadFailure::Retry(reason) => {
-                        let limit = limit.min(deadline.saturating_duration_since(Instant::now()));
-                        locks::end_orphan(self, &client, &error, limit).await;
+                        locks::end_orphan(self, &client, &error, limit.min(left_until(deadline))).await;
                         reason
                     }
                 },
@@ -105,7 +110,7 @@ impl Shared {
                     no_answer.reason()
                 }
             };
-            if Instant::now() + wait >= deadline {
+            if left_until(deadline) < wait + TRY_LEAST {
                 return Err(AskError::Unavailable(reason));
             }
             tokio::time::sleep(wait).await;
@@ -181,6 +186,11 @@ impl Shared {
     fn clock(&self) -> MutexGuard<'_, OracleClock> {
         self.clock.lock().expect("nothing panics with the lock held")
     }
+}
+
+/// How much time there is until then.
+pub(super) fn left_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// Optimistic, in one phase where it fits. No heartbeats: what lives longer than its locks is to fail.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_store::{CommitError, Outcome, Store, TikvOptions, TikvStore, Txn};
+use tidegate_tests::deadline::HANG_AFTER;
 use tidegate_tests::tcp_proxy::Way;
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
@@ -31,8 +32,8 @@ async fn commit_into_a_hang(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_applied_commit_whose_answer_hangs_is_answered_as_applied() {
     let cluster = OwnCluster::start();
-    let store =
-        connect(TikvOptions { request_timeout_ms: 60_000, ..impatient(&cluster.namespace("n")) }).await;
+    // Two fifths of that are left to settle.
+    let store = connect(TikvOptions { commit_max_ms: 10_000, ..impatient(&cluster.namespace("n")) }).await;
     put(&store, "before", "1").await;
     let committing = commit_into_a_hang(&cluster, &store, "k", Way::ToClient);
     let releasing = async {
@@ -75,6 +76,22 @@ async fn a_commit_into_a_hang_is_unknown_and_found_out_later() {
         let still = until_ok!("a read", async { try_get(&other, "k").await });
         assert_eq!(still.is_some(), outcome == Outcome::Applied);
         until_ok!("it goes on", async { try_put(&store, "k", "2").await });
+    }
+}
+
+/// However long a request may take, a commit is answered within its own time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_cannot_be_settled_within_its_time_is_said_to_be_unknown_by_then() {
+    let cluster = OwnCluster::start();
+    for (round, way) in [Way::ToClient, Way::ToServer].into_iter().enumerate() {
+        let address = cluster.namespace(&format!("n{round}"));
+        let store = connect(TikvOptions { request_timeout_ms: 600_000, ..impatient(&address) }).await;
+        put(&store, "before", "1").await;
+        let committing = commit_into_a_hang(&cluster, &store, "k", way);
+        let answered = tokio::time::timeout(HANG_AFTER, committing).await.expect("it is answered");
+        assert!(matches!(answered, Err(CommitError::Unknown { .. })), "{answered:?}");
+        cluster.proxy().release();
+        until_ok!("it goes on", async { try_put(&store, "after", "1").await });
     }
 }
 
