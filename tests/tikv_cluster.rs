@@ -42,6 +42,15 @@ pub struct OwnCluster {
     directory: TempDir,
 }
 
+/// What calls of the store can meet (`tikv-cluster/store/faults.go`). They are not done then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The answer is that the store is busy.
+    Busy,
+    /// There is no answer.
+    Lost,
+}
+
 /// What speaks TLS in front of a cluster (`tikv-cluster/store/tls.go`).
 #[derive(Debug)]
 struct TlsFronts {
@@ -255,6 +264,20 @@ impl OwnCluster {
     /// When it does not run.
     pub fn thaw_store(&self) {
         self.store.as_ref().expect("the store runs").thaw();
+    }
+
+    /// Lets the next `count` calls of a method of the store, as `KvGet`, meet a fault, in place of what was asked for
+    /// that method before. How many calls were still to meet that.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn next_calls(&self, method: &str, fault: Fault, count: usize) -> usize {
+        let kind = match fault {
+            Fault::Busy => "busy",
+            Fault::Lost => "lose",
+        };
+        let store = self.store.as_ref().expect("the store runs");
+        store.ask(&format!("{kind} {method} {count}")).parse().expect("a count of calls")
     }
 
     /// Ends the Placement Driver in order.

@@ -4,16 +4,16 @@
 //! so that nothing is dropped, the process ends by itself, because its standard input does.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::deadline::{Deadline, HANG_AFTER};
+use crate::deadline::Deadline;
 use crate::frozen::freeze;
 
 /// Polling for the end of a process that was told to end.
@@ -23,8 +23,15 @@ const ENDED_POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct TikvProcess {
     child: Child,
-    /// Held open for as long as the process is to run.
-    _input: ChildStdin,
+    /// Its standard input is held open for as long as the process is to run.
+    talk: Mutex<Talk>,
+}
+
+/// What a process is told, and the lines that it says.
+#[derive(Debug)]
+struct Talk {
+    input: ChildStdin,
+    said: mpsc::Receiver<String>,
 }
 
 impl TikvProcess {
@@ -46,10 +53,22 @@ impl TikvProcess {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {}: {error}; run tests/setup", path.display()));
         let input = child.stdin.take().expect("standard input is piped");
-        let ready = ready(child.stdout.take().expect("standard output is piped"));
-        let process = Self { child, _input: input };
+        let said = lines(child.stdout.take().expect("standard output is piped"));
+        let talk = Talk { input, said };
+        let ready = talk.answer("READY").is_some();
+        let process = Self { child, talk: Mutex::new(talk) };
         // Dropped if it ended: that reaps it.
         ready.then_some(process)
+    }
+
+    /// Writes a line to its standard input, and gives what follows DONE in the line that it answers.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn ask(&self, line: &str) -> String {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(talk.input, "{line}").expect("the process reads");
+        talk.answer("DONE ").expect("the process answers")
     }
 
     /// Stops the process where it is (SIGSTOP): it keeps its connections and answers nothing.
@@ -101,21 +120,34 @@ fn built(program: &str) -> PathBuf {
     cache.join("tikv-cluster").join(program)
 }
 
-/// Waits for the line that begins with READY, and goes on reading behind the scenes so that the process never blocks on
-/// a full pipe. False if there is none.
-fn ready(output: impl Read + Send + 'static) -> bool {
-    let (said, hear) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if line.starts_with("READY") {
-                // The receiver is gone only if the test has failed already.
-                let _ = said.send(());
+impl Talk {
+    /// Waits for the line that begins so, and gives the rest of it. None if the process ends instead.
+    fn answer(&self, begins: &str) -> Option<String> {
+        let deadline = Deadline::start();
+        loop {
+            match self.said.recv_timeout(deadline.remaining()) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(begins) {
+                        return Some(rest.to_owned());
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("a process of the test cluster does not say {begins}")
+                }
             }
         }
-    });
-    match hear.recv_timeout(HANG_AFTER) {
-        Ok(()) => true,
-        Err(mpsc::RecvTimeoutError::Disconnected) => false,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("a process of the test cluster does not get ready"),
     }
+}
+
+/// Reads lines behind the scenes, so that the process never blocks on a full pipe.
+fn lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (say, said) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // Nobody hears it once the process is dropped.
+            let _ = say.send(line);
+        }
+    });
+    said
 }

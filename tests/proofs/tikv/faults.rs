@@ -7,7 +7,7 @@ use tidegate_tests::admin_http::{readiness_stays, wait_for_readiness};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::ledger::Ledger;
 use tidegate_tests::tcp_proxy::Way;
-use tidegate_tests::tikv_cluster::OwnCluster;
+use tidegate_tests::tikv_cluster::{Fault, OwnCluster};
 
 use crate::load::Load;
 
@@ -87,6 +87,24 @@ fn answers_of_the_store_hang_and_come_late() {
         },
         |cluster| cluster.proxy().release(),
     );
+}
+
+/// As long as it says so, nothing is wrong with the broker: it asks again, and is ready all the while or soon again.
+#[test]
+fn a_store_that_is_busy_now_and_then_delays_what_is_asked_and_changes_nothing() {
+    const ASKED: [&str; 6] = ["KvGet", "KvBatchGet", "KvScan", "KvPrewrite", "KvCommit", "KvScanLock"];
+    const TIMES: usize = 3;
+    let cluster = OwnCluster::start();
+    let mut load = Load::start(&cluster);
+    for _ in 0..10 {
+        for method in ASKED {
+            cluster.next_calls(method, Fault::Busy, TIMES);
+        }
+        load.go_on(MEANWHILE);
+    }
+    assert_eq!(cluster.next_calls("KvPrewrite", Fault::Busy, 0), 0, "the store was asked");
+    wait_for_readiness(load.broker.admin(), 200);
+    load.check();
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_store::{
-    CommitError, Committed, ManualClock, ReadError, Store, TikvAddress, TikvOptions, TikvStore, Txn, Version,
+    CommitError, Committed, ManualClock, Outcome, ReadError, Store, TikvAddress, TikvOptions, TikvStore, Txn,
+    Version,
 };
 use tidegate_tests::deadline::Deadline;
 
@@ -58,6 +59,21 @@ macro_rules! until_ok {
     }};
 }
 pub(crate) use until_ok;
+
+/// Adds one to the entry `count`, unless that is refused.
+pub(crate) async fn increment(store: &TikvStore) -> Result<(), CommitError> {
+    let unavailable = |error: ReadError| CommitError::Unavailable { reason: error.to_string() };
+    let mut txn = store.begin().await.map_err(unavailable)?;
+    let count = txn.get(b"count").await.map_err(unavailable)?;
+    let count: usize = count.map_or(0, |count| String::from_utf8_lossy(&count).parse().expect("a number"));
+    txn.put(text("count"), text(&(count + 1).to_string()));
+    let Err(error) = txn.commit().await else { return Ok(()) };
+    let CommitError::Unknown { token } = &error else { return Err(error) };
+    match until_ok!("it is settled", async { store.outcome(token).await }) {
+        Outcome::Applied => Ok(()),
+        Outcome::NotApplied => Err(error),
+    }
+}
 
 /// Waits for a condition.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {

@@ -7,7 +7,7 @@ use tidegate_tests::deadline::HANG_AFTER;
 use tidegate_tests::tcp_proxy::Way;
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
-use super::fixture::{connect, options, put, text, try_get, try_put, until, until_ok};
+use super::fixture::{connect, increment, options, put, text, try_get, try_put, until, until_ok};
 
 /// Options that give up soon.
 fn impatient(address: &str) -> TikvOptions {
@@ -128,22 +128,6 @@ async fn increments_on_a_connection_that_hangs_now_and_then_are_neither_lost_nor
     assert_eq!(count, Some(text(&(WRITERS * EACH).to_string())));
     let metrics = store.metrics();
     assert!(metrics.settled >= 1, "{metrics:?}");
-}
-
-/// One more, unless that is refused.
-async fn increment(store: &TikvStore) -> Result<(), CommitError> {
-    let unavailable =
-        |error: tidegate_store::ReadError| CommitError::Unavailable { reason: error.to_string() };
-    let mut txn = store.begin().await.map_err(unavailable)?;
-    let count = txn.get(b"count").await.map_err(unavailable)?;
-    let count: usize = count.map_or(0, |count| String::from_utf8_lossy(&count).parse().expect("a number"));
-    txn.put(text("count"), text(&(count + 1).to_string()));
-    let Err(error) = txn.commit().await else { return Ok(()) };
-    let CommitError::Unknown { token } = &error else { return Err(error) };
-    match until_ok!("it is settled", async { store.outcome(token).await }) {
-        Outcome::Applied => Ok(()),
-        Outcome::NotApplied => Err(error),
-    }
 }
 
 /// Rows of attempts are taken away when they are of no use: a store that was closed in order leaves none.

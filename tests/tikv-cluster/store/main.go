@@ -189,7 +189,7 @@ func main() {
 	regionMB := flag.Int64("region-mb", 64, "size at which a region splits")
 	tlsDir := flag.String("tls-dir", "", "only serve TLS on -addr in front of -tls-target, with certificates in this directory")
 	tlsTarget := flag.String("tls-target", "", "what -tls-dir is in front of")
-	untilStdin := flag.Bool("until-stdin-closes", false, "stop also when standard input ends: with the test that holds it")
+	untilStdin := flag.Bool("until-stdin-closes", false, "stop also when standard input ends, with the test that holds it, and obey its lines (faults.go)")
 	flag.Parse()
 
 	if *advertised == "" {
@@ -217,9 +217,10 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	asked := &faults{next: map[string]*fault{}}
 	if *untilStdin {
 		go func() {
-			io.Copy(io.Discard, os.Stdin)
+			asked.obey(os.Stdin)
 			stop()
 		}()
 	}
@@ -231,7 +232,7 @@ func main() {
 	go pdc.run(*pdAddr)
 	l, err := net.Listen("tcp", *addr)
 	must(err)
-	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20))
+	g := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20), grpc.UnaryInterceptor(asked.intercept))
 	tikvpb.RegisterTikvServer(g, store{Server: svc, db: db, destroyer: destroyer, onePC: &sync.RWMutex{}})
 	deadlock.RegisterDeadlockServer(g, svc)
 	go func() { must(g.Serve(l)) }()
