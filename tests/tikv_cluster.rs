@@ -326,6 +326,18 @@ impl OwnCluster {
         stats["count"].as_u64().expect("a count of regions")
     }
 
+    /// The version up to which the Placement Driver lets old versions go.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn safe_point(&self) -> u64 {
+        let (status, body) = crate::admin_http::get(&self.pd_address.to_string(), "/pd/api/v1/gc/safepoint");
+        assert_eq!(status, 200, "{body}");
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        answer["gc_safe_point"].as_u64().expect("a safe point")
+    }
+
     fn spawn_pd(&self) -> Option<TikvProcess> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let mut arguments = vec![

@@ -25,3 +25,5 @@ mod orphans;
 mod part_by_part;
 #[path = "tikv_store/settling.rs"]
 mod settling;
+#[path = "tikv_store/timeouts.rs"]
+mod timeouts;

@@ -21,13 +21,6 @@ fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
     options
 }
 
-fn safe_point(cluster: &OwnCluster) -> Version {
-    let (status, body) = tidegate_tests::admin_http::get(&cluster.pd_address(), "/pd/api/v1/gc/safepoint");
-    assert_eq!(status, 200, "{body}");
-    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    Version(answer["gc_safe_point"].as_u64().expect("a safe point"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
     let cluster = OwnCluster::start();
@@ -50,7 +43,7 @@ async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
         }
     });
     assert_eq!(collected.holds, 1);
-    assert_eq!(safe_point(&cluster), old.start_version());
+    assert_eq!(cluster.safe_point(), old.start_version().0);
     assert_eq!(old.get(b"k").await, Ok(Some(text("1"))));
     // The collector's own snapshots count without being written down.
     drop(old);
@@ -65,7 +58,7 @@ async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
         }
     });
     assert_eq!(collected.holds, 1);
-    assert_eq!(safe_point(&cluster), own.start_version());
+    assert_eq!(cluster.safe_point(), own.start_version().0);
     assert!(collector.metrics().garbage_passes >= 2);
     assert_eq!(collector.metrics().garbage_safe_point, own.start_version().0);
 }
