@@ -43,16 +43,17 @@ async fn rounds(store: &TikvStore, broker: &Broker) {
 
 async fn round(store: &TikvStore, settings: &Settings) {
     let ago = |ms: u64| Version::first_of_ms(store.now_ms().saturating_sub_unsigned(ms));
-    match store.collect_garbage(ago(settings.gc_life_time_ms)).await {
-        Ok(collected) => debug!(?collected, "old versions are given up"),
-        Err(error) => failed("old versions are not given up", &error),
-    }
+    // First: giving up old versions ends what is older than they are, too, and does not say how much that was.
     // Applications may have other limits: what is as old as versions that are given up lives nowhere.
     let transaction_ms = settings.transaction_max_ms + settings.commit_max_ms + LOCK_MARGIN_MS;
     match store.resolve_locks(ago(settings.gc_life_time_ms.max(transaction_ms))).await {
         Ok(0) => {}
         Ok(locks) => debug!(locks, "locks of transactions that had ended are resolved"),
         Err(error) => failed("locks of clients that are gone are not resolved", &error),
+    }
+    match store.collect_garbage(ago(settings.gc_life_time_ms)).await {
+        Ok(collected) => debug!(?collected, "old versions are given up"),
+        Err(error) => failed("old versions are not given up", &error),
     }
 }
 

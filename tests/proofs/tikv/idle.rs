@@ -1,10 +1,10 @@
-//! What a broker on TiKV does while nobody asks anything of it, and the upkeep that only it does.
+//! What a broker on TiKV does while nobody asks anything of it.
 
 use tidegate_tests::admin::create_topic;
 use tidegate_tests::admin_http::metrics;
 use tidegate_tests::broker::{Broker, on};
 use tidegate_tests::deadline::Deadline;
-use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
+use tidegate_tests::tikv_cluster::TikvCluster;
 
 const PARTITIONS: i32 = 10_000;
 
@@ -44,24 +44,5 @@ fn ten_thousand_idle_partitions_cost_next_to_nothing() {
         }
         deadline.check("the broker comes to rest");
         before = now;
-    }
-}
-
-#[test]
-fn old_versions_are_given_up_in_rounds_by_the_broker_that_has_the_lease() {
-    // The safe point is the whole cluster's.
-    let cluster = OwnCluster::start();
-    let namespace = cluster.namespace("gc");
-    let upkeep = ["--gc-interval-ms", "1000", "--gc-life-time-ms", "60000"];
-    let broker = Broker::start_with(&[&on(&namespace)[..], &upkeep].concat());
-    let deadline = Deadline::start();
-    loop {
-        let all = metrics(broker.admin());
-        if all["tidegate_tikv_gc_passes_total"] >= 2.0 {
-            assert!(all["tidegate_tikv_gc_safe_point_timestamp_seconds"] > 1_000_000_000.0);
-            assert_eq!(all["tidegate_tikv_gc_failures_total"], 0.0);
-            break;
-        }
-        deadline.check("old versions are given up");
     }
 }

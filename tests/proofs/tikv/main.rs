@@ -15,7 +15,9 @@ mod load;
 #[path = "../cases/main_job.rs"]
 mod main_job;
 mod one_broker;
+mod part_by_part;
 mod raw_namespace;
 #[path = "../cases/scheduled.rs"]
 mod scheduled;
 mod serve;
+mod upkeep;
