@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::deadline::HANG_AFTER;
 
@@ -39,16 +40,29 @@ pub fn run_client(client: &str, bootstrap: &str) -> Outcome {
 /// When it cannot be started, or hangs.
 #[must_use]
 pub fn run(command: &mut Command) -> Outcome {
+    run_within(HANG_AFTER, command)
+}
+
+/// As [`run`], for a program of which it is promised that it ends within a time of its start.
+///
+/// # Panics
+/// As [`run`], and when it takes longer.
+#[must_use]
+pub fn run_within(limit: Duration, command: &mut Command) -> Outcome {
     let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let began = Instant::now();
     let mut process = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let output = read_all(process.stdout.take().expect("it is piped"));
     let errors = read_all(process.stderr.take().expect("it is piped"));
-    let output = output.recv_timeout(HANG_AFTER).unwrap_or_else(|_| {
+    let output = output.recv_timeout(limit).unwrap_or_else(|_| {
         // The test fails either way; the message is the hang.
         let _ = process.kill();
-        panic!("{command:?} hung: {}", errors.recv_timeout(HANG_AFTER).unwrap_or_default())
+        let said = errors.recv_timeout(HANG_AFTER).unwrap_or_default();
+        panic!("{command:?} has not ended within {limit:?}: {said}")
     });
     let status = process.wait().expect("it is reaped");
+    let took = began.elapsed();
+    assert!(took <= limit, "{command:?} has ended after {took:?}, and not within {limit:?}");
     let standard_error = errors.recv_timeout(HANG_AFTER).expect("a program that ended has closed its pipes");
     Outcome {
         success: status.success(),
