@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::deadline::{Deadline, HANG_AFTER};
@@ -72,4 +73,58 @@ pub fn readiness_stays(address: &str, status: u16, until: Instant, mut each_look
         each_look();
         thread::sleep(READINESS_WATCH);
     }
+}
+
+/// Looks at a broker's readiness while something else happens to it.
+#[derive(Debug)]
+pub struct ReadinessWatch {
+    stop: mpsc::Sender<()>,
+    watching: JoinHandle<Vec<ReadinessLook>>,
+}
+
+/// What the admin port said of the readiness at one moment, both ways of asking.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadinessLook {
+    /// The status of `/readyz`.
+    pub status: u16,
+    /// Its body.
+    pub said: String,
+    /// `tidegate_ready` at `/metrics`, a moment later.
+    pub figure: f64,
+}
+
+impl ReadinessWatch {
+    /// Begins to look.
+    #[must_use]
+    pub fn start(address: &str) -> Self {
+        let (address, (stop, stopped)) = (address.to_owned(), mpsc::channel());
+        let watching = thread::spawn(move || {
+            let mut looks = Vec::new();
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(READINESS_WATCH) {
+                looks.push(readiness(&address));
+            }
+            looks
+        });
+        Self { stop, watching }
+    }
+
+    /// All looks so far, oldest first.
+    ///
+    /// # Panics
+    /// When one of them was not answered.
+    #[must_use]
+    pub fn stop(self) -> Vec<ReadinessLook> {
+        drop(self.stop);
+        self.watching.join().expect("each look is answered")
+    }
+}
+
+/// One look.
+///
+/// # Panics
+/// When it is not answered.
+#[must_use]
+pub fn readiness(address: &str) -> ReadinessLook {
+    let (status, said) = get(address, "/readyz");
+    ReadinessLook { status, said, figure: metrics(address)["tidegate_ready"] }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidegate_tests::admin_http::{readiness_stays, wait_for_readiness};
+use tidegate_tests::admin_http::{ReadinessWatch, readiness, readiness_stays, wait_for_readiness};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::ledger::Ledger;
 use tidegate_tests::tcp_proxy::Way;
@@ -111,10 +111,23 @@ fn a_store_that_is_busy_now_and_then_delays_what_is_asked_and_changes_nothing() 
 fn regions_split_under_load() {
     let cluster = OwnCluster::start_with_regions_of(1);
     let mut load = Load::start(&cluster);
+    let watch = ReadinessWatch::start(load.broker.admin());
     let (before, deadline) = (cluster.regions(), Deadline::start());
     while cluster.regions() < before + 3 {
         deadline.check("regions split");
         load.go_on(20_000);
     }
+    let looks = watch.stop();
+    assert!(!looks.is_empty(), "nobody looked");
+    for look in looks {
+        // It stays ready, or says why it is not.
+        let is_told = look.said.contains("store") || look.said.contains("lease");
+        assert!(look.status == 200 || (look.status == 503 && is_told), "{look:?}");
+        assert!(look.figure == 0.0 || look.figure == 1.0, "{look:?}");
+    }
+    // Nobody does anything about it, and by the end it is.
+    wait_for_readiness(load.broker.admin(), 200);
+    let last = readiness(load.broker.admin());
+    assert_eq!((last.status, last.figure), (200, 1.0), "{last:?}");
     load.check();
 }
