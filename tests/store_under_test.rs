@@ -19,9 +19,18 @@ impl StoreUnderTest {
     /// As [`Broker::start`] and [`TikvCluster::shared`].
     #[must_use]
     pub fn start_broker(self) -> Broker {
+        self.start_broker_with(&[])
+    }
+
+    /// As [`start_broker`](Self::start_broker), with more arguments for `tidegate serve`.
+    ///
+    /// # Panics
+    /// As [`start_broker`](Self::start_broker).
+    #[must_use]
+    pub fn start_broker_with(self, arguments: &[&str]) -> Broker {
         match self {
-            Self::Embedded => Broker::start(),
-            Self::Tikv => Broker::start_on(TikvCluster::shared(), &[]),
+            Self::Embedded => Broker::start_with(arguments),
+            Self::Tikv => Broker::start_on(TikvCluster::shared(), arguments),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `tidegate serve` as an operator meets it: what it refuses to start with, and how it says so; what it does when the
-//! disk is nearly full or fails, or its files are damaged.
+//! disk is nearly full or fails, or its files are damaged; and what retention leaves.
 
 #[path = "serve/settings.rs"]
 mod settings;
@@ -11,7 +11,13 @@ use tidegate_tests::admin::create_topic;
 use tidegate_tests::admin_http::get;
 use tidegate_tests::broker::{Broker, serve};
 use tidegate_tests::program::run;
+use tidegate_tests::store_under_test::StoreUnderTest;
 use tidegate_tests::wire::{self, Connection, Reader, api};
+
+const STORE: StoreUnderTest = StoreUnderTest::Embedded;
+
+#[path = "cases/retention.rs"]
+mod retention;
 
 const TOPIC: &str = "kept";
 const NEEDLE: &[u8] = b"a value that is easy to find in a file";

@@ -17,6 +17,7 @@ mod main_job;
 mod one_broker;
 mod part_by_part;
 mod raw_namespace;
+mod retention;
 #[path = "../cases/scheduled.rs"]
 mod scheduled;
 mod serve;
