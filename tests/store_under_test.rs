@@ -33,4 +33,14 @@ impl StoreUnderTest {
             Self::Tikv => Broker::start_on(TikvCluster::shared(), arguments),
         }
     }
+
+    /// By how many milliseconds a time that the store gives may be behind the time that it was: a Placement Driver moves
+    /// the time in its timestamps on in steps (`tso-update-physical-interval`, 50 ms by default).
+    #[must_use]
+    pub const fn clock_step_ms(self) -> i64 {
+        match self {
+            Self::Embedded => 0,
+            Self::Tikv => 50,
+        }
+    }
 }
