@@ -119,7 +119,9 @@ impl TikvStore {
         let reason = |error: AskError| unavailable(ReadError::from(error).to_string());
         let (found, _) = claiming.await.map_err(reason)?;
         found.check(&address.namespace)?;
-        shared.oracle_version().await.map_err(reason)?;
+        let asking = shared.ask_until(deadline, async |client| client.current_timestamp().await);
+        let (timestamp, _) = asking.await.map_err(reason)?;
+        shared.observe(&timestamp);
         let (closing, closed) = watch::channel(false);
         tokio::spawn(sweep::run(shared.clone(), closed.clone()));
         tokio::spawn(garbage::run(shared.clone(), closed));
