@@ -83,3 +83,15 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     });
     read
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "has not ended within 1ms")]
+    fn a_program_that_takes_longer_than_is_promised_of_it_is_noticed_and_ended() {
+        // It would end by itself only after the test's own deadline.
+        let _ = run_within(Duration::from_millis(1), Command::new("sleep").arg("600"));
+    }
+}
