@@ -1,11 +1,13 @@
-//! Two owners of which the first is paused: before it begins, between begin and commit, and after its commit.
+//! Two owners of which the first is paused: before it begins, between begin and commit, and after its commit; on every kind
+//! of store.
 
 use tidegate_format::{OwnerEpoch, ProducerId};
 use tidegate_store::faulty::{CommitFault, FaultyStore, On, Point};
-use tidegate_store::{CommitError, MemoryStore, Store, commit_settled, settle};
+use tidegate_store::{CommitError, Store, commit_settled, settle};
 
 use crate::fixture::{
-    GroupError, ID, NOW_MS, append_group, append_one, faulty, idempotent, memory, own, sequences, state,
+    Backend, Embedded, GroupError, ID, InMemory, NOW_MS, append_group, append_one, faulty, idempotent, own,
+    sequences, state,
 };
 use crate::{LogError, OffsetError, Ownership, Retention};
 
@@ -18,9 +20,8 @@ fn fenced() -> LogError {
 
 /// Lets the first of two owners append while it is held at `point`, and meanwhile the second one take over and append.
 /// Gives what the first one's append came to.
-async fn race(point: Point) -> (MemoryStore, FaultyStore<MemoryStore>, Ownership, Result<(), GroupError>) {
-    let (store, _) = memory();
-    let first = faulty(&store);
+async fn race<S: Store>(store: &S, point: Point) -> (FaultyStore<S>, Ownership, Result<(), GroupError>) {
+    let first = faulty(store);
     let owner = own(&first, 1).await;
     let mut gate = first.faults().hold(On::next(), point);
     let append = tokio::spawn({
@@ -28,46 +29,49 @@ async fn race(point: Point) -> (MemoryStore, FaultyStore<MemoryStore>, Ownership
         async move { append_group(&first, &owner, &[idempotent(PAUSED, 0, 10, 1)]).await.map(|_| ()) }
     });
     gate.reached().await;
-    let second = own(&store, 2).await;
-    append_one(&store, &second, &idempotent(LATER, 0, 20, 1)).await.expect("the second owner writes");
+    let second = own(store, 2).await;
+    append_one(store, &second, &idempotent(LATER, 0, 20, 1)).await.expect("the second owner writes");
     gate.release();
     let outcome = append.await.expect("the first owner does not panic");
-    (store, first, owner, outcome)
+    (first, owner, outcome)
 }
 
 async fn append_again(store: &impl Store, owner: &Ownership) -> Result<(), GroupError> {
     append_group(store, owner, &[idempotent(PAUSED, 0, 11, 1)]).await.map(|_| ())
 }
 
-#[tokio::test]
-async fn an_owner_that_was_replaced_before_it_begins_is_fenced() {
-    let (store, first, owner, outcome) = race(Point::BeforeBegin).await;
+async fn an_owner_that_was_replaced_before_it_begins_is_fenced<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
+    let (first, owner, outcome) = race(&store, Point::BeforeBegin).await;
     assert_eq!(outcome, Err(GroupError::Log(fenced())));
     assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
     assert_eq!(sequences(&store).await, [20]);
 }
 
-#[tokio::test]
-async fn an_owner_that_was_replaced_after_it_began_cannot_commit() {
+async fn an_owner_that_was_replaced_after_it_began_cannot_commit<B: Backend>() {
     for point in [Point::AfterBegin, Point::BeforeCommit] {
-        let (store, first, owner, outcome) = race(point).await;
+        let backend = B::new();
+        let store = backend.store();
+        let (first, owner, outcome) = race(&store, point).await;
         assert_eq!(outcome, Err(GroupError::Commit(CommitError::Conflict)), "{point:?}");
         assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
         assert_eq!(sequences(&store).await, [20]);
     }
 }
 
-#[tokio::test]
-async fn what_an_owner_committed_before_it_was_replaced_stays_and_is_its_last() {
-    let (store, first, owner, outcome) = race(Point::AfterCommit).await;
+async fn what_an_owner_committed_before_it_was_replaced_stays_and_is_its_last<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
+    let (first, owner, outcome) = race(&store, Point::AfterCommit).await;
     assert_eq!(outcome, Ok(()));
     assert_eq!(append_again(&first, &owner).await, Err(GroupError::Log(fenced())));
     assert_eq!(sequences(&store).await, [10, 20]);
 }
 
-#[tokio::test]
-async fn everything_else_that_an_owner_does_is_fenced_too() {
-    let (store, _) = memory();
+async fn everything_else_that_an_owner_does_is_fenced_too<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
     let owner = own(&store, 1).await;
     append_one(&store, &owner, &idempotent(PAUSED, 0, 0, 3)).await.expect("owned");
     let mut begun = store.begin().await.expect("a store that works");
@@ -83,9 +87,9 @@ async fn everything_else_that_an_owner_does_is_fenced_too() {
     assert_eq!(expired, Err(fenced()));
 }
 
-#[tokio::test]
-async fn each_owner_has_a_higher_epoch_and_batches_carry_it() {
-    let (store, _) = memory();
+async fn each_owner_has_a_higher_epoch_and_batches_carry_it<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
     for epoch in 0..3 {
         let owner = own(&store, 1).await;
         assert_eq!(owner.epoch, OwnerEpoch(epoch));
@@ -99,9 +103,9 @@ async fn each_owner_has_a_higher_epoch_and_batches_carry_it() {
     assert_eq!(epochs, [0, 1, 2]);
 }
 
-#[tokio::test]
-async fn a_dropped_partition_is_written_by_nobody_any_more() {
-    let (store, _) = memory();
+async fn a_dropped_partition_is_written_by_nobody_any_more<B: Backend>() {
+    let backend = B::new();
+    let store = backend.store();
     let owner = own(&store, 1).await;
     append_one(&store, &owner, &idempotent(1, 0, 0, 1)).await.expect("owned");
     let rows = async || {
@@ -129,7 +133,7 @@ async fn a_dropped_partition_is_written_by_nobody_any_more() {
 }
 
 /// Sends a batch as a producer does: again and again until it is answered.
-async fn send_until_answered(store: &FaultyStore<MemoryStore>, owner: &Ownership, sequence: i32) -> i64 {
+async fn send_until_answered<S: Store>(store: &FaultyStore<S>, owner: &Ownership, sequence: i32) -> i64 {
     loop {
         match append_group(store, owner, &[idempotent(PAUSED, 0, sequence, 1)]).await {
             Ok((_, mut outcomes)) => {
@@ -142,11 +146,11 @@ async fn send_until_answered(store: &FaultyStore<MemoryStore>, owner: &Ownership
     }
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_settled_and_nothing_is_in_the_log_twice() {
+async fn a_commit_whose_answer_was_lost_is_settled_and_nothing_is_in_the_log_twice<B: Backend>() {
     for fault in [CommitFault::LostApplied, CommitFault::LostNotApplied, CommitFault::LostLate] {
-        let (memory, _) = memory();
-        let store = faulty(&memory);
+        let backend = B::new();
+        let alone = backend.store();
+        let store = faulty(&alone);
         let owner = own(&store, 1).await;
         for sequence in 0..6 {
             if sequence % 2 == 1 {
@@ -157,14 +161,14 @@ async fn a_commit_whose_answer_was_lost_is_settled_and_nothing_is_in_the_log_twi
         while let Some(late) = store.deliver_late().await {
             assert_eq!(late, Err(CommitError::Conflict), "settled is settled");
         }
-        assert_eq!(sequences(&memory).await, [0, 1, 2, 3, 4, 5], "{fault:?}");
+        assert_eq!(sequences(&alone).await, [0, 1, 2, 3, 4, 5], "{fault:?}");
     }
 }
 
-#[tokio::test]
-async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can() {
-    let (memory, _) = memory();
-    let store = faulty(&memory);
+async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can<B: Backend>() {
+    let backend = B::new();
+    let alone = backend.store();
+    let store = faulty(&alone);
     let owner = own(&store, 1).await;
     store.faults().fail_commit(On::next(), CommitFault::LostApplied);
     let mut gate = store.faults().hold(On::next(), Point::AfterCommit);
@@ -182,7 +186,33 @@ async fn an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can() {
     assert_eq!(settle(&store, unknown.clone()).await, Err(unknown.clone()));
     store.faults().come_back();
     assert_eq!(settle(&store, unknown).await, Ok(()));
-    assert_eq!(state(&memory).await.next_offset.0, 1);
+    assert_eq!(state(&alone).await.next_offset.0, 1);
     let repeat = append_one(&store, &owner, &crate::fixture::at(idempotent(PAUSED, 0, 0, 1), NOW_MS)).await;
     assert!(repeat.expect("known").repeated);
 }
+
+/// Each case on each kind of store.
+macro_rules! on {
+    ($($module:ident $backend:ident)*; $cases:tt) => { $(on!(@ $module $backend $cases);)* };
+    (@ $module:ident $backend:ident { $($case:ident)* }) => {
+        mod $module {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case::<super::$backend>().await;
+                }
+            )*
+        }
+    };
+}
+
+on! { in_memory InMemory embedded Embedded; {
+    an_owner_that_was_replaced_before_it_begins_is_fenced
+    an_owner_that_was_replaced_after_it_began_cannot_commit
+    what_an_owner_committed_before_it_was_replaced_stays_and_is_its_last
+    everything_else_that_an_owner_does_is_fenced_too
+    each_owner_has_a_higher_epoch_and_batches_carry_it
+    a_dropped_partition_is_written_by_nobody_any_more
+    a_commit_whose_answer_was_lost_is_settled_and_nothing_is_in_the_log_twice
+    an_outcome_that_the_store_cannot_tell_stays_unknown_until_it_can
+} }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use tidegate_format::{BrokerId, Offset, PartitionId, PartitionIndex, PartitionState, TopicId};
 use tidegate_protocol::batch::{BatchOptions, Compression, Record, TimestampType, encode_batch};
-use tidegate_store::{CommitError, FaultyStore, ManualClock, MemoryStore, Store, commit_settled};
+use tidegate_store::{
+    CommitError, EmbeddedOptions, EmbeddedStore, FaultyStore, ManualClock, MemoryStore, Store, commit_settled,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -34,8 +37,52 @@ pub(crate) fn memory() -> (MemoryStore, ManualClock) {
     (MemoryStore::new(Arc::new(clock.clone())), clock)
 }
 
+/// A kind of store, and one that is empty.
+pub(crate) trait Backend {
+    type Store: Store;
+
+    fn new() -> Self;
+
+    fn store(&self) -> Self::Store;
+}
+
+pub(crate) struct InMemory(MemoryStore);
+
+impl Backend for InMemory {
+    type Store = MemoryStore;
+
+    fn new() -> Self {
+        Self(memory().0)
+    }
+
+    fn store(&self) -> MemoryStore {
+        self.0.clone()
+    }
+}
+
+/// In a directory that goes with it.
+pub(crate) struct Embedded {
+    store: EmbeddedStore,
+    _directory: TempDir,
+}
+
+impl Backend for Embedded {
+    type Store = EmbeddedStore;
+
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = EmbeddedOptions::new(Arc::new(ManualClock::at(NOW_MS)));
+        let store = EmbeddedStore::open(directory.path(), options).expect("nobody else has it");
+        Self { store, _directory: directory }
+    }
+
+    fn store(&self) -> EmbeddedStore {
+        self.store.clone()
+    }
+}
+
 /// One more process on the same store.
-pub(crate) fn faulty(store: &MemoryStore) -> FaultyStore<MemoryStore> {
+pub(crate) fn faulty<S: Store>(store: &S) -> FaultyStore<S> {
     static NONCES: AtomicU64 = AtomicU64::new(1);
     FaultyStore::new(store.clone(), || u128::from(NONCES.fetch_add(1, Ordering::Relaxed)))
 }
