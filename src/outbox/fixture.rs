@@ -102,9 +102,10 @@ impl Owner {
         Self { ownership: own(store, id).await, relay: Relay::new(id) }
     }
 
-    /// One turn with the default settings.
+    /// One turn with the default settings, for a store of this order lag.
     pub(crate) async fn turn<S: Store>(&mut self, store: &S) -> Turn {
-        self.turn_with(store, &RelaySettings::default()).await
+        let overlap_ms = i64::try_from(store.order_lag_ms()).expect("a short while");
+        self.turn_with(store, &RelaySettings { overlap_ms, ..RelaySettings::default() }).await
     }
 
     pub(crate) async fn turn_with<S: Store>(&mut self, store: &S, settings: &RelaySettings) -> Turn {
