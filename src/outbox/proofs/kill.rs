@@ -34,12 +34,18 @@ fn start_ms(round: usize) -> i64 {
     NOW_MS + i64::try_from(round).expect("a few") * ROUND_MS
 }
 
-/// What an idempotent producer sends in a round: a record for now, and one to be held for some rounds.
+/// Whether the batch of a round is held as a whole; else its first record is for now.
+fn is_whole(round: usize) -> bool {
+    round / 2 % 2 == 1
+}
+
+/// What an idempotent producer sends in a round: two records, of which one or both are to be held for some rounds.
 fn batch_of(round: usize) -> Bytes {
     let now_ms = start_ms(round);
+    let first_ms = if is_whole(round) { now_ms + 2 * ROUND_MS } else { now_ms };
     let held = named(record(&format!("held {round}"), now_ms + 3 * ROUND_MS), &format!("s{round}"));
     let sequence = i32::try_from(2 * round).expect("a few");
-    idempotent(vec![record(&format!("now {round}"), now_ms), held], sequence)
+    idempotent(vec![record(&format!("first {round}"), first_ms), held], sequence)
 }
 
 /// Says that something is done, to whoever kills this process.
@@ -98,7 +104,9 @@ async fn repeat_last(directory: &Path, acknowledged: &BTreeSet<String>, first_ro
     let unknown = (first_round..).find(|round| !is_acknowledged(*round)).expect("it was killed");
     let (store, _) = open(directory, start_ms(unknown));
     let owner = Owner::of(&store, partition(0)).await;
-    for round in unknown.saturating_sub(4)..=unknown {
+    let repeated = unknown.saturating_sub(4)..=unknown;
+    assert!(repeated.clone().any(is_whole) && !repeated.clone().all(is_whole), "of both kinds");
+    for round in repeated {
         let repeated = produce(&store, &owner, &batch_of(round)).await.appended;
         assert_eq!(repeated.base_offset, tidegate_log::UNKNOWN_OFFSET);
         assert!(repeated.repeated || !is_acknowledged(round), "batch {round} is known");
@@ -117,7 +125,7 @@ async fn check(directory: &Path, acknowledged: &BTreeSet<String>, rounds: usize)
     let logged: BTreeSet<&str> = values.iter().map(String::as_str).collect();
     assert_eq!(logged.len(), values.len(), "nothing is in the log twice");
     for round in 0..rounds {
-        assert!(logged.contains(format!("now {round}").as_str()), "round {round}");
+        assert!(logged.contains(format!("first {round}").as_str()), "round {round}");
         let is_held = logged.contains(format!("held {round}").as_str());
         let is_cancelled = acknowledged.contains(&format!("cancel {round}"));
         assert!(is_held != is_cancelled || (round % 2 == 0 && !is_held), "held record of round {round}");
