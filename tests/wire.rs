@@ -3,6 +3,7 @@
 //! It refuses to interpret more than a test needs. Layouts are those of Kafka's protocol guide: big-endian integers,
 //! strings behind a 16-bit length, bytes and arrays behind a 32-bit one, frames behind a 32-bit length.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
@@ -34,7 +35,12 @@ pub mod api {
     pub const CREATE_TOPICS: i16 = 19;
     /// DeleteTopics
     pub const DELETE_TOPICS: i16 = 20;
+    /// InitProducerId
+    pub const INIT_PRODUCER_ID: i16 = 22;
 }
+
+/// Where a batch says how many records come after its first.
+const LAST_OFFSET_DELTA: usize = 23;
 
 /// A message body under construction.
 #[derive(Clone, Debug, Default)]
@@ -153,6 +159,17 @@ impl<'a> Reader<'a> {
         i64::from_be_bytes(self.take())
     }
 
+    /// Takes BYTES; null ones are empty.
+    ///
+    /// # Panics
+    /// When they are cut off.
+    pub fn bytes(&mut self) -> &'a [u8] {
+        let length = usize::try_from(self.int32()).unwrap_or(0);
+        let (taken, rest) = self.0.split_at_checked(length).expect("the answer is complete");
+        self.0 = rest;
+        taken
+    }
+
     /// Passes over a STRING, null or not.
     ///
     /// # Panics
@@ -263,6 +280,27 @@ pub fn batch(value: &[u8], timestamp_ms: i64) -> Vec<u8> {
 /// When it is asked for none, or for more than a batch can have.
 #[must_use]
 pub fn batch_of(count: usize, value: &[u8], timestamp_ms: i64) -> Vec<u8> {
+    batch_by(-1, -1, count, value, timestamp_ms)
+}
+
+/// As [`batch_of`], of an idempotent producer in its first epoch, from `base_sequence` on.
+///
+/// # Panics
+/// As [`batch_of`].
+#[must_use]
+pub fn idempotent_batch_of(
+    producer_id: i64,
+    base_sequence: i32,
+    count: usize,
+    value: &[u8],
+    timestamp_ms: i64,
+) -> Vec<u8> {
+    batch_by(producer_id, base_sequence, count, value, timestamp_ms)
+}
+
+/// A batch of a producer that is idempotent if it has an id.
+fn batch_by(producer_id: i64, base_sequence: i32, count: usize, value: &[u8], timestamp_ms: i64) -> Vec<u8> {
+    let producer_epoch = if producer_id < 0 { -1 } else { 0 };
     let mut records = Vec::new();
     for offset in 0..count {
         let mut record = vec![0, 0];
@@ -283,9 +321,9 @@ pub fn batch_of(count: usize, value: &[u8], timestamp_ms: i64) -> Vec<u8> {
         .int32(count - 1)
         .int64(timestamp_ms)
         .int64(timestamp_ms)
-        .int64(-1)
-        .int16(-1)
-        .int32(-1)
+        .int64(producer_id)
+        .int16(producer_epoch)
+        .int32(base_sequence)
         .int32(count)
         .raw(&records)
         .into_bytes();
@@ -328,6 +366,54 @@ pub fn produce(connection: &mut Connection, topic: &str, batch: &[u8]) -> Option
 pub fn send_produce(connection: &mut Connection, topic: &str, batch: &[u8]) {
     let request = request(api::PRODUCE, 3, 1, &produce_body(topic, 0, -1, batch));
     connection.send(&request).expect("the connection is open");
+}
+
+/// Asks for a producer id (v0).
+///
+/// # Panics
+/// When it is refused.
+pub fn init_producer_id(connection: &mut Connection) -> i64 {
+    let body = Body::new().null_string().int32(60_000).into_bytes();
+    let answer = connection.ask(api::INIT_PRODUCER_ID, 0, &body).expect("it is answered");
+    let mut reader = Reader::new(&answer);
+    reader.int32();
+    assert_eq!(reader.int16(), 0, "no error");
+    let producer_id = reader.int64();
+    assert_eq!(reader.int16(), 0, "its first epoch");
+    producer_id
+}
+
+/// The batches of partition 0 of a topic from its first record to its end, as they come over the wire, by base offset.
+///
+/// # Panics
+/// When the broker does not deliver them.
+pub fn read_batches(connection: &mut Connection, topic: &str) -> BTreeMap<i64, Vec<u8>> {
+    let (mut batches, mut offset) = (BTreeMap::new(), 0);
+    loop {
+        let answer = connection.ask(api::FETCH, 4, &fetch_body(topic, 0, offset, 0)).expect("it is answered");
+        let mut reader = Reader::new(&answer);
+        reader.int32();
+        assert_eq!(reader.int32(), 1, "one topic");
+        reader.skip_string();
+        assert_eq!((reader.int32(), reader.int32()), (1, 0), "one partition, number 0");
+        assert_eq!(reader.int16(), 0, "no error at offset {offset}");
+        let end = reader.int64();
+        reader.int64();
+        assert!(reader.int32() <= 0, "no transactions");
+        let mut rest = reader.bytes();
+        while !rest.is_empty() {
+            let mut head = Reader::new(rest);
+            let base = head.int64();
+            let length = 12 + usize::try_from(head.int32()).expect("a length counts from 0");
+            let (batch, after) = rest.split_at(length);
+            offset = base + i64::from(Reader::new(&batch[LAST_OFFSET_DELTA..]).int32()) + 1;
+            batches.insert(base, batch.to_vec());
+            rest = after;
+        }
+        if offset >= end {
+            return batches;
+        }
+    }
 }
 
 /// The body of a Fetch request (v4) of one partition.

@@ -1,6 +1,7 @@
 //! What no well-behaved client sends: the broker answers with the protocol's own error code or ends that one connection,
 //! goes on serving all others, and stores nothing of it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::Shutdown;
 
@@ -35,11 +36,16 @@ fn cases() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) }
 }
 
+/// How many batches are acknowledged before anybody does any harm.
+const KEPT: usize = 50;
+
 /// A broker with a topic, and a well-behaved connection that must be served whatever others do.
 struct Served {
     broker: Broker,
     other: Connection,
     versions: Vec<(i16, i16, i16)>,
+    /// What was acknowledged, by base offset: it must be there whatever others do.
+    kept: BTreeMap<i64, Vec<u8>>,
 }
 
 impl Served {
@@ -48,7 +54,26 @@ impl Served {
         create_topic(broker.bootstrap(), TOPIC, 1, &[]);
         let mut other = Connection::open(broker.bootstrap());
         let versions = other.api_versions();
-        Self { broker, other, versions }
+        Self { broker, other, versions, kept: BTreeMap::new() }
+    }
+
+    /// Produces a batch that must be there at the end.
+    fn keep(&mut self) {
+        let value = format!("acknowledged {}", self.kept.len());
+        let batch = wire::batch_of(1 + self.kept.len() % 3, value.as_bytes(), TIMESTAMP_MS);
+        let (error, base) = wire::produce(&mut self.other, TOPIC, &batch).expect("it is answered");
+        assert_eq!(error, 0, "a well-behaved producer is served");
+        assert_eq!(self.kept.insert(base, batch), None, "no offset is given twice");
+    }
+
+    /// Everything that was acknowledged is there, byte for byte but for what the broker fills in.
+    fn has_all_kept(&mut self) {
+        let sent = |batch: &[u8]| [&batch[8..12], &batch[16..]].concat();
+        let found = wire::read_batches(&mut self.other, TOPIC);
+        for (base, batch) in &self.kept {
+            let found = found.get(base).unwrap_or_else(|| panic!("what was acknowledged at {base} is gone"));
+            assert_eq!(sent(found), sent(batch), "at {base}");
+        }
     }
 
     fn open(&self) -> Connection {
@@ -70,15 +95,25 @@ impl Served {
         let (_, end) = log_bounds(self.broker.bootstrap(), TOPIC, 0);
         let batch = wire::batch(b"well", TIMESTAMP_MS);
         assert_eq!(wire::produce(&mut self.other, TOPIC, &batch), Some((0, end)));
+        self.has_all_kept();
+        if !self.kept.is_empty() {
+            self.broker.kill();
+            self.broker.restart();
+            self.other = self.open();
+            self.has_all_kept();
+        }
     }
 }
 
-/// Runs a property over one broker.
-fn check<S: Strategy>(served: Served, strategy: &S, test: impl Fn(&mut Served, S::Value)) {
+/// Runs a property over one broker: what was acknowledged before it and between its cases is there at its end.
+fn check<S: Strategy>(mut served: Served, strategy: &S, test: impl Fn(&mut Served, S::Value)) {
+    (0..KEPT).for_each(|_| served.keep());
     let served = std::cell::RefCell::new(served);
     let mut runner = proptest::test_runner::TestRunner::new(cases());
     let result = runner.run(strategy, |value| {
-        test(&mut served.borrow_mut(), value);
+        let mut served = served.borrow_mut();
+        test(&mut served, value);
+        served.keep();
         Ok(())
     });
     if let Err(error) = result {
