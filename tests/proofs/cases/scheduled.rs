@@ -3,12 +3,13 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
-use tidegate_tests::admin::{create_topic, wait_for};
+use rdkafka::{ClientConfig, Message};
+use tidegate_tests::admin::{create_topic, log_bounds, wait_for};
 use tidegate_tests::broker::Broker;
+use tidegate_tests::deadline::Deadline;
 use tidegate_tests::log_reader::read_messages;
 use tidegate_tests::scheduled_topic::{
     ScheduledProducer, ScheduledReader, ScheduledRecord, SharedBook, create_scheduled_topic, now_ms,
@@ -241,6 +242,46 @@ fn nothing_is_lost_or_repeated_when_killed_while_records_are_held_and_come_due()
     producers.iter().for_each(ScheduledProducer::flush);
     reader.read_until(0);
     log_holds_exactly(&broker, &book);
+}
+
+/// Sent by hand: a stock client does not say what it is answered the second time.
+#[test]
+fn a_held_batch_that_is_sent_again_after_a_kill_is_answered_as_the_first_time_and_comes_once() {
+    let mut broker = STORE.start_broker();
+    create_scheduled_topic(broker.bootstrap(), TOPIC, 1);
+    let mut connection = Connection::open(broker.bootstrap());
+    let producer_id = wire::init_producer_id(&mut connection);
+    // Long enough for two restarts before they are due, on any machine that is not hopeless.
+    let due_ms = now_ms() + 3_000;
+    let batch_of = |n: usize| {
+        let sequence = i32::try_from(2 * n).expect("a few");
+        wire::idempotent_batch_of(producer_id, sequence, 2, format!("held {n}").as_bytes(), due_ms)
+    };
+    let batches: Vec<Vec<u8>> = (0..3).map(batch_of).collect();
+    let answers: Vec<_> = batches.iter().map(|batch| wire::produce(&mut connection, TOPIC, batch)).collect();
+    assert_eq!(answers, [Some((0, -1)); 3], "held records have no offset yet");
+    for is_due in [false, false, true] {
+        if is_due {
+            let deadline = Deadline::start();
+            while log_bounds(broker.bootstrap(), TOPIC, 0).1 < 6 {
+                deadline.check("the held records come");
+            }
+        }
+        broker.kill();
+        broker.restart();
+        connection = Connection::open(broker.bootstrap());
+        for (batch, answer) in batches.iter().zip(&answers) {
+            assert_eq!(wire::produce(&mut connection, TOPIC, batch), *answer, "is due: {is_due}");
+        }
+    }
+    // The next one is what its producer goes on with, and what would come behind a repeat.
+    let next = wire::idempotent_batch_of(producer_id, 6, 1, b"next", now_ms());
+    assert_eq!(wire::produce(&mut connection, TOPIC, &next), Some((0, 6)));
+    let values: Vec<_> = read_messages(broker.bootstrap(), TOPIC, 1)[&0]
+        .iter()
+        .map(|message| String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned())
+        .collect();
+    assert_eq!(values, ["held 0", "held 0", "held 1", "held 1", "held 2", "held 2", "next"]);
 }
 
 #[test]
