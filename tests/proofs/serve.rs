@@ -1,8 +1,10 @@
 //! `tidegate serve` as an operator meets it: what it refuses to start with, and how it says so; what it does when the
-//! disk is nearly full or fails, or its files are damaged; and what retention leaves.
+//! disk is nearly full or fails, or its files are damaged; what retention leaves; what its settings make of topics.
 
 #[path = "serve/settings.rs"]
 mod settings;
+#[path = "serve/topics.rs"]
+mod topics;
 
 use std::fs;
 use std::path::Path;
