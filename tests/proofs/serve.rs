@@ -1,6 +1,9 @@
 //! `tidegate serve` as an operator meets it: what it refuses to start with, and how it says so; what it does when the
-//! disk is nearly full or fails, or its files are damaged; what retention leaves; what its settings make of topics.
+//! disk is nearly full or fails, or its files are damaged; what retention leaves; what its settings make of topics and of
+//! old records.
 
+#[path = "serve/produce_beside_retention.rs"]
+mod produce_beside_retention;
 #[path = "serve/settings.rs"]
 mod settings;
 #[path = "serve/topics.rs"]
