@@ -113,7 +113,7 @@ pub use options::WriteOptions;
 pub use query::{PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PAGE_MAX_BYTES, Page, Query};
 pub use reference::{OnDelete, Reference};
 pub use relationship::{Fill, Related, RelatedRows, Relationship, fill};
-pub use release::{RELEASE_LEVELS_MAX, RELEASE_ROWS_MAX, Release};
+pub use release::{RELEASE_LEVELS_MAX, RELEASE_ROWS_ALL_MAX, RELEASE_ROWS_MAX, Release};
 pub use retry::RetryPolicy;
 pub use settings::DbSettings;
 pub use snapshot::Snapshot;
@@ -160,6 +160,8 @@ mod property_tests;
 mod query_tests;
 #[cfg(test)]
 mod reference_tests;
+#[cfg(test)]
+mod release_tests;
 #[cfg(test)]
 mod tx_tests;
 #[cfg(test)]

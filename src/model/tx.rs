@@ -246,7 +246,7 @@ impl<S: Store> Tx<S> {
     ) -> Result<Option<M>, Error> {
         let place = Place::of::<M>(id.into())?;
         let mut open = self.lock_to_write().await?;
-        self.delete_row(&mut open, place, options, 0).await
+        self.delete_row(&mut open, &place, options).await
     }
 
     /// Publishes an event that is no model's: it enters its topic's log if the transaction commits, when it is due. None

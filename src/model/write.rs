@@ -1,8 +1,7 @@
 //! Writing a row: the row, its keys and its events, after everything that forbids it was looked at.
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use tidegate_format::{EventTypeKey, ManifestValue, TopicKey, check_event_type, check_topic_name};
+use tidegate_format::{EventTypeKey, TopicKey, check_event_type, check_topic_name};
 use tidegate_store::{Store, Txn};
 
 use crate::entries::{Entries, listed_in};
@@ -17,6 +16,25 @@ pub(crate) enum Before {
     Absent,
     Present,
     Either,
+}
+
+/// A row with the keys that its manifest lists.
+struct Found {
+    row: Bytes,
+    keys: Vec<Bytes>,
+}
+
+/// The row at a place, if there is one. The values of `keep` come in the same round, for later.
+async fn found_at<S: Store>(
+    open: &mut Open<S>,
+    place: &Place,
+    keep: impl IntoIterator<Item = Bytes>,
+) -> Result<Option<Found>, Error> {
+    let keys = vec![place.row_key.clone(), place.manifest_key.clone()];
+    let found = open.txn.fetch(keys, keep).await?;
+    let [row, manifest] = <[_; 2]>::try_from(found).expect("as many values as keys");
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Found { row, keys: listed_in(manifest)? }))
 }
 
 impl<S: Store> Tx<S> {
@@ -122,47 +140,60 @@ impl<S: Store> Tx<S> {
         row.map(|row| row::decode_row(row, &place.id)).transpose()
     }
 
-    /// Deletes a row and lets go what names it; none if there is no row.
-    pub(crate) fn delete_row<'a, M: Model>(
-        &'a self,
-        open: &'a mut Open<S>,
-        place: Place,
-        options: &'a WriteOptions,
-        level: u32,
-    ) -> BoxFuture<'a, Result<Option<M>, Error>> {
-        Box::pin(async move {
-            let definition = self.shared().definition::<M>();
-            let keys = vec![place.row_key.clone(), place.manifest_key.clone()];
-            let found = open.txn.fetch(keys, definition.child_keys()).await?;
-            let [Some(row), manifest] = <[_; 2]>::try_from(found).expect("as many values as keys") else {
-                return Ok(None);
-            };
-            let model: M = row::decode_row(row.clone(), &place.id)?;
-            let manifest = manifest.map(ManifestValue::decode).transpose()?;
-            let was_half_written = open.is_half_written;
-            definition.require_children(&mut open.txn).await?;
-            let children = self.children_of::<M>(open, &place).await?;
-            self.release_children::<M>(open, &place, &children, true, level).await?;
+    /// Deletes a row and lets go what names it; none if there is no row. Nothing is written if a row forbids it.
+    pub(crate) async fn delete_row<M: Model>(
+        &self,
+        open: &mut Open<S>,
+        place: &Place,
+        options: &WriteOptions,
+    ) -> Result<Option<M>, Error> {
+        let definition = self.shared().definition::<M>();
+        let Some(row) = found_at(open, place, definition.child_keys()).await? else { return Ok(None) };
+        let was_half_written = open.is_half_written;
+        let steps = self.plan_deletion::<M>(open, place).await?;
+        let model = self.delete_found(open, place, row, options).await?;
+        for step in steps {
+            open.is_half_written = true;
+            step.run(self, open).await?;
+        }
+        open.is_half_written = was_half_written;
+        Ok(Some(model))
+    }
 
-            let events = options.events(|| model.events(Write::Delete));
-            let before =
-                if options.needs_images(&events) { Some(row::body_of::<M>(row, &place.id)?) } else { None };
-            open.txn.fetch(vec![], catalogue_keys(&events, M::TABLE)).await?;
-            let subject =
-                Subject { table: M::TABLE, id: place.id.to_string(), body: None, before: before.as_ref() };
-            self.publish_all(open, options.with_metadata(events), &subject).await?;
-            open.txn.delete(place.row_key.clone());
-            if let Some(manifest) = manifest {
-                manifest.index_keys.into_iter().for_each(|key| open.txn.delete(key));
-                open.txn.delete(place.manifest_key.clone());
-            }
-            if !children.is_empty() {
-                open.is_half_written = true;
-                self.release_children::<M>(open, &place, &children, false, level).await?;
-            }
-            open.is_half_written = was_half_written;
-            Ok(Some(model))
-        })
+    /// Deletes a row that goes with another; nothing if there is no row.
+    pub(crate) async fn delete_along<M: Model>(
+        &self,
+        open: &mut Open<S>,
+        place: &Place,
+    ) -> Result<(), Error> {
+        if let Some(row) = found_at(open, place, []).await? {
+            self.delete_found::<M>(open, place, row, &WriteOptions::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a row as it was found, whatever names it. Until that is let go, the transaction may be half written.
+    async fn delete_found<M: Model>(
+        &self,
+        open: &mut Open<S>,
+        place: &Place,
+        Found { row, keys }: Found,
+        options: &WriteOptions,
+    ) -> Result<M, Error> {
+        let model: M = row::decode_row(row.clone(), &place.id)?;
+        let events = options.events(|| model.events(Write::Delete));
+        let before =
+            if options.needs_images(&events) { Some(row::body_of::<M>(row, &place.id)?) } else { None };
+        open.txn.fetch(vec![], catalogue_keys(&events, M::TABLE)).await?;
+        let subject =
+            Subject { table: M::TABLE, id: place.id.to_string(), body: None, before: before.as_ref() };
+        self.publish_all(open, options.with_metadata(events), &subject).await?;
+        open.txn.delete(place.row_key.clone());
+        if !keys.is_empty() {
+            keys.into_iter().for_each(|key| open.txn.delete(key));
+            open.txn.delete(place.manifest_key.clone());
+        }
+        Ok(model)
     }
 
     /// Publishes the events of a row that is about to be written. If one is refused (or the call is dropped) those
