@@ -47,6 +47,8 @@ pub(crate) struct Definition {
 struct Kept {
     kind: BuiltKind,
     name: &'static str,
+    /// What a reference names rows of. A field may have several references.
+    parent_table: Option<&'static str>,
     definition: Uuid,
 }
 
@@ -78,11 +80,13 @@ impl Definition {
         let index = |index: &Index<M>| Kept {
             kind: BuiltKind::Index,
             name: index.name(),
+            parent_table: None,
             definition: digest_of_index(index),
         };
         let reference = |reference: &Reference<M>| Kept {
             kind: BuiltKind::Reference,
             name: reference.field(),
+            parent_table: Some(reference.parent_table()),
             definition: digest_of_reference(reference),
         };
         let mut kept: Vec<Kept> = M::indexes().iter().map(index).collect();
@@ -161,19 +165,16 @@ impl Definition {
 
     /// Refuses what asks an index or a reference that does not have all rows. The list comes in the round of `txn` if it
     /// was fetched with it.
-    pub(crate) async fn require<T: Txn>(
-        &self,
-        txn: &mut PrefetchTxn<T>,
-        kind: BuiltKind,
-        name: &'static str,
-    ) -> Result<(), Error> {
+    pub(crate) async fn require<T: Txn>(&self, txn: &mut PrefetchTxn<T>, asked: By) -> Result<(), Error> {
         txn.fetch(vec![], [self.key.clone()]).await?;
         let list = txn.get(&self.key).await?;
         if list.as_ref() == Some(&self.complete) {
             return Ok(());
         }
-        let asked = self.kept.iter().find(|kept| kept.kind == kind && kept.name == name);
-        let definition = asked.expect("it was looked up in the definitions").definition;
+        let (kind, name, parent_table) = (asked.kind(), asked.name(), asked.parent_table());
+        let is_asked = |kept: &&Kept| (kept.kind, kept.name, kept.parent_table) == (kind, name, parent_table);
+        let definition =
+            self.kept.iter().find(is_asked).expect("it was looked up in the definitions").definition;
         require(txn, list, self.table, kind, name, definition).await
     }
 
@@ -189,6 +190,35 @@ impl Definition {
             require(txn, list, table, BuiltKind::Reference, field, *definition).await?;
         }
         Ok(())
+    }
+}
+
+/// What a query asks: an index, or a reference.
+#[derive(Clone, Copy)]
+pub(crate) enum By {
+    Index(&'static str),
+    Reference { field: &'static str, parent_table: &'static str },
+}
+
+impl By {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Index(name) | Self::Reference { field: name, .. } => name,
+        }
+    }
+
+    const fn kind(self) -> BuiltKind {
+        match self {
+            Self::Index(_) => BuiltKind::Index,
+            Self::Reference { .. } => BuiltKind::Reference,
+        }
+    }
+
+    const fn parent_table(self) -> Option<&'static str> {
+        match self {
+            Self::Index(_) => None,
+            Self::Reference { parent_table, .. } => Some(parent_table),
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt, stream};
-use tidegate_format::{BuiltKind, IndexKey, ModelId, ModelKey, ReferenceKey, check_table_name};
+use tidegate_format::{IndexKey, ModelId, ModelKey, ReferenceKey, check_table_name};
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
+use crate::built::By;
 use crate::entries::row_key;
 use crate::plan::{self, Asked};
 use crate::row::{self, Place};
@@ -40,27 +41,6 @@ struct Resolved {
     range: KeyRange,
     /// The index or the reference; none if the keys are the rows' own.
     by: Option<By>,
-}
-
-#[derive(Clone, Copy)]
-enum By {
-    Index(&'static str),
-    Reference(&'static str),
-}
-
-impl By {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Index(name) | Self::Reference(name) => name,
-        }
-    }
-
-    const fn kind(self) -> BuiltKind {
-        match self {
-            Self::Index(_) => BuiltKind::Index,
-            Self::Reference(_) => BuiltKind::Reference,
-        }
-    }
 }
 
 /// A query over one table. Values are for the index's fields in their order; a range is for the field after them.
@@ -315,7 +295,8 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
                 })?;
                 let parent = Place::in_table(parent_table, parent.clone())?.id_bytes;
                 let (start, end) = ReferenceKey::range_field(parent_table, &parent, M::TABLE, field);
-                Ok(Resolved { range: KeyRange { start, end }, by: Some(By::Reference(reference.field())) })
+                let by = By::Reference { field: reference.field(), parent_table };
+                Ok(Resolved { range: KeyRange { start, end }, by: Some(by) })
             }
         }
     }
@@ -338,7 +319,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
     async fn require(&self, open: &mut Open<S>, by: Option<By>) -> Result<(), Error> {
         let Some(by) = by else { return Ok(()) };
         let definition = self.tx.shared().definition::<M>();
-        definition.require(&mut open.txn, by.kind(), by.name()).await
+        definition.require(&mut open.txn, by).await
     }
 
     /// The keys of the page, and one more if there is one.
@@ -395,7 +376,7 @@ impl<'t, S: Store, M: Model> Query<'t, S, M> {
 fn id_in(key: &[u8], by: Option<By>) -> Result<ModelId, Error> {
     let id = match by {
         Some(By::Index(_)) => IndexKey::decode(key)?.id,
-        Some(By::Reference(_)) => ReferenceKey::decode(key)?.id,
+        Some(By::Reference { .. }) => ReferenceKey::decode(key)?.id,
         None => ModelKey::decode(key)?.id,
     };
     Ok(ModelId::decode(&id)?)

@@ -8,7 +8,7 @@ use tidegate_format::{MARKER, ReferenceKey};
 use tidegate_store::{MemoryStore, Store, Txn};
 
 use crate::fixture::{fixture, header, waiting};
-use crate::{Db, Error, Model, ModelId, RELEASE_LEVELS_MAX, RELEASE_ROWS_MAX, Reference};
+use crate::{Db, Error, Model, ModelId, QueryError, RELEASE_LEVELS_MAX, RELEASE_ROWS_MAX, Reference};
 
 /// A crate within another, kept by a third, marked by a fourth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
@@ -299,4 +299,43 @@ async fn of_two_references_in_one_field_that_to_the_table_of_what_goes_counts() 
     let left = db.snapshot().await.expect("read").list::<Memo>().fetch().await.expect("read").rows;
     assert_eq!(left, [Memo { id: 1, to: 1 }]);
     assert_eq!(db.verify::<Memo>().await.expect("readable").differences, []);
+}
+
+/// As an earlier release knew it: all of them to writers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct OldMemo(Memo);
+
+impl Model for OldMemo {
+    const TABLE: &'static str = Memo::TABLE;
+
+    fn id(&self) -> ModelId {
+        self.0.id.into()
+    }
+
+    fn references() -> &'static [Reference<Self>] {
+        const REFERENCES: &[Reference<OldMemo>] =
+            &[Reference::<OldMemo>::restrict::<Writer>("to", |memo| vec![memo.0.to.into()])];
+        REFERENCES
+    }
+}
+
+#[tokio::test]
+async fn a_second_reference_in_a_field_is_not_asked_before_it_has_all_rows() {
+    let db = fixture().db;
+    db.transaction(|tx| async move {
+        tx.insert(&Writer { id: 1 }).await?;
+        tx.insert(&User { id: 11 }).await?;
+        tx.insert(&OldMemo(Memo { id: 1, to: 1 })).await
+    })
+    .await
+    .expect("committed");
+    let asked = async || {
+        let snapshot = db.snapshot().await.expect("read");
+        let of_writer = snapshot.referencing::<Memo, Writer>(1, "to").count().await;
+        (of_writer, snapshot.referencing::<Memo, User>(11, "to").count().await)
+    };
+    let not_built = Error::from(QueryError::NotBuilt { table: "memos", index: "to" });
+    assert_eq!(asked().await, (Ok(1), Err(not_built)));
+    db.backfill::<Memo>().await.expect("filled");
+    assert_eq!(asked().await, (Ok(1), Ok(0)));
 }
