@@ -1,7 +1,8 @@
 //! The keys that a row has beside its own: entries of indexes, claims of unique ones, references.
 //!
 //! Always holds: a row's manifest lists exactly these keys, each once, so that a write knows what goes and what comes
-//! whatever the definitions were when the row was last written.
+//! whatever the definitions were when the row was last written. A manifest without a row lists nothing: what it names may
+//! be another row's by now.
 
 use std::collections::HashSet;
 
@@ -116,6 +117,27 @@ impl Entries {
         }
         put_manifest(txn, place, self.keys);
     }
+}
+
+/// What is to be removed of a row that was deleted past the library and left its manifest behind, which lists `listed`:
+/// entries and references have the row's id in them, but a claim may have been taken by another row since.
+pub(crate) async fn left_behind(
+    txn: &mut impl Txn,
+    place: &Place,
+    listed: Vec<Bytes>,
+) -> Result<Vec<Bytes>, Error> {
+    let mut own = Vec::with_capacity(listed.len());
+    for key in listed {
+        let is_own = match Kind::of_key(&key) {
+            Some(Kind::Unique) => txn.get(&key).await? == Some(value_of(&key, &place.id_bytes)),
+            _ => true,
+        };
+        if is_own {
+            own.push(key);
+        }
+    }
+    own.push(place.manifest_key.clone());
+    Ok(own)
 }
 
 /// The keys that a manifest lists; none if the row has no manifest.

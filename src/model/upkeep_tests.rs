@@ -318,6 +318,100 @@ async fn values_that_two_rows_have_are_said_and_left_to_the_application() {
     assert_eq!(left, [difference("adb", Some("by_email"), DifferenceKind::Taken, false)]);
 }
 
+/// The key of an author's row.
+fn author_key(id: &str) -> bytes::Bytes {
+    ModelKey { table: "authors".into(), id: ModelId::String(id.into()).encode() }.encode()
+}
+
+async fn save_author(db: &Db<MemoryStore>, id: &str, email: Option<&str>) -> Result<(), Error> {
+    let row = &author(id, email);
+    db.transaction(|tx| async move { tx.save(row).await }).await.map(drop)
+}
+
+/// The author whose e-mail address it is.
+async fn has_email(db: &Db<MemoryStore>, email: &str) -> Option<String> {
+    let snapshot = db.snapshot().await.expect("read");
+    let found = snapshot.query::<Author>("by_email").value(email).fetch().await.expect("answered").rows;
+    assert!(found.len() < 2, "{found:?}");
+    found.into_iter().next().map(|author| author.id)
+}
+
+#[tokio::test]
+async fn a_repaired_row_that_could_not_have_its_values_does_not_take_them_away_later() {
+    let db = small_blog().await.db;
+    let row = rows(db.store(), ModelKey::range("authors")).await.remove(0).1;
+    tamper(&db, |txn| txn.put(author_key("adb"), row)).await;
+    db.repair::<Author>().await.expect("readable");
+    save_author(&db, "adb", Some("b@example.org")).await.expect("it gives way, as it was told to");
+    let taken = save_author(&db, "eve", Some("ada@example.org")).await;
+    assert!(matches!(taken, Err(Error::Unique { holder, .. }) if holder == "ada".into()));
+    assert_eq!(db.verify::<Author>().await.expect("readable").differences, []);
+}
+
+/// A row was deleted past the library, and all that is left of it is its manifest: an author with an e-mail address,
+/// which another author has by now.
+async fn left_behind() -> Db<MemoryStore> {
+    let db = small_blog().await.db;
+    save_author(&db, "eve", Some("eve@example.org")).await.expect("committed");
+    let index = rows(db.store(), IndexKey::range_table("authors")).await;
+    let entries = index.into_iter().map(|(key, _)| key);
+    let eve = ModelId::String("eve".into()).encode();
+    let gone = entries.filter(|key| IndexKey::decode(key).expect("a key").id == eve).collect::<Vec<_>>();
+    let claims = rows(db.store(), UniqueKey::range_table("authors")).await;
+    let is_hers = |value: &bytes::Bytes| {
+        tidegate_format::UniqueValue::decode(value.clone()).expect("a claim").id == eve
+    };
+    let claims = claims.into_iter().filter(|(_, value)| is_hers(value)).map(|(key, _)| key);
+    tamper(&db, |txn| {
+        gone.into_iter().chain(claims).chain([author_key("eve")]).for_each(|key| txn.delete(key));
+    })
+    .await;
+    save_author(&db, "eva", Some("eve@example.org")).await.expect("it is free");
+    db
+}
+
+#[tokio::test]
+async fn a_manifest_without_a_row_is_found_and_mended() {
+    let db = left_behind().await;
+    let orphan = |is_mended| [difference("eve", None, DifferenceKind::Orphan, is_mended)];
+    assert_eq!(db.verify::<Author>().await.expect("readable").differences, orphan(false));
+    assert_eq!(db.repair::<Author>().await.expect("readable").differences, orphan(true));
+    assert_eq!(db.verify::<Author>().await.expect("readable").differences, []);
+    assert_eq!(has_email(&db, "eve@example.org").await, Some("eva".to_owned()));
+}
+
+#[tokio::test]
+async fn a_manifest_without_a_row_gives_nothing_to_the_row_that_comes_back() {
+    for comes_back_by_insert in [false, true] {
+        let db = left_behind().await;
+        let taken = save_author(&db, "eve", Some("Eve@example.org")).await;
+        assert!(matches!(taken, Err(Error::Unique { holder, .. }) if holder == "eva".into()));
+        if comes_back_by_insert {
+            let bare = &author("eve", None);
+            db.transaction(|tx| async move { tx.insert(bare).await }).await.expect("committed");
+        } else {
+            save_author(&db, "eve", Some("other@example.org")).await.expect("it is free");
+        }
+        assert_eq!(db.verify::<Author>().await.expect("readable").differences, []);
+        // What she does from now on takes nothing from the other.
+        save_author(&db, "eve", Some("third@example.org")).await.expect("it is free");
+        db.transaction(|tx| async move { tx.delete::<Author>("eve").await }).await.expect("committed");
+        assert_eq!(has_email(&db, "eve@example.org").await, Some("eva".to_owned()));
+        assert!(save_author(&db, "eve", Some("eve@example.org")).await.is_err(), "the claim is there");
+        assert_eq!(db.verify::<Author>().await.expect("readable").differences, []);
+    }
+}
+
+#[tokio::test]
+async fn what_a_row_left_behind_and_is_still_its_own_goes_when_it_comes_back() {
+    let db = small_blog().await.db;
+    save_author(&db, "eve", Some("eve@example.org")).await.expect("committed");
+    tamper(&db, |txn| txn.delete(author_key("eve"))).await;
+    save_author(&db, "eve", Some("new@example.org")).await.expect("it is free");
+    assert_eq!(db.verify::<Author>().await.expect("readable").differences, []);
+    save_author(&db, "eva", Some("eve@example.org")).await.expect("it is free again");
+}
+
 #[tokio::test]
 async fn what_was_deleted_past_the_library_leaves_no_entries_after_a_repair() {
     let db = small_blog().await.db;
@@ -326,9 +420,15 @@ async fn what_was_deleted_past_the_library_leaves_no_entries_after_a_repair() {
     tamper(&db, |txn| txn.delete(key)).await;
     let dangling = db.snapshot().await.expect("read").query::<Post>("by_tag_ids").first().await;
     assert!(matches!(dangling, Err(Error::Dangling { index: "by_tag_ids", .. })));
-    assert_eq!(db.repair::<Post>().await.expect("readable").differing, 4 + 3, "entries and references");
-    let left = rows(db.store(), IndexKey::range_table("posts")).await;
-    assert_eq!(left, []);
+    assert_eq!(
+        db.repair::<Post>().await.expect("readable").differing,
+        4 + 3 + 1,
+        "entries, references and the manifest"
+    );
+    for range in [IndexKey::range_table("posts"), ManifestKey::range("posts")] {
+        assert_eq!(rows(db.store(), range).await, []);
+    }
+    assert_eq!(db.verify::<Post>().await.expect("readable").differing, 0);
     // The author is free now.
     db.transaction(|tx| async move { tx.delete::<Author>("ada").await }).await.expect("committed");
     db.transaction(|tx| async move { tx.insert(&author("ada", None)).await }).await.expect("committed");

@@ -1,4 +1,4 @@
-//! Comparing a table's index entries, claims and references with its rows, and mending what differs.
+//! Comparing a table's index entries, claims, references and manifests with its rows, and mending what differs.
 //!
 //! It goes through the rows and looks for their keys, then through the keys and looks for their rows, some in each
 //! transaction: what is written meanwhile is neither missed nor wrongly blamed, since a row and its keys are always read
@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use tidegate_format::{
-    IndexKey, Kind, ModelId, ModelKey, ReferenceKey, UniqueKey, UniqueValue, check_table_name,
+    IndexKey, Kind, ManifestKey, ModelId, ModelKey, ReferenceKey, UniqueKey, UniqueValue, check_table_name,
 };
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
@@ -90,7 +90,11 @@ impl<S: Store> Db<S> {
             self.unlist_unkept::<M>().await?;
         }
         self.go_through::<M>(ModelKey::range(M::TABLE), mends, &mut all).await?;
-        let mut ranges = vec![IndexKey::range_table(M::TABLE), UniqueKey::range_table(M::TABLE)];
+        let mut ranges = vec![
+            IndexKey::range_table(M::TABLE),
+            UniqueKey::range_table(M::TABLE),
+            ManifestKey::range(M::TABLE),
+        ];
         let parents: BTreeSet<_> = M::references().iter().map(crate::Reference::parent_table).collect();
         ranges.extend(parents.into_iter().map(ReferenceKey::range_parent_table));
         for range in ranges {
@@ -130,6 +134,7 @@ impl<S: Store> Db<S> {
                 let Some((last, _)) = page.last().cloned() else { return Ok(None) };
                 let found = match Kind::of_key(&last) {
                     Some(Kind::Model) => compare_rows::<M, S>(&mut open, page, mends).await?,
+                    Some(Kind::Manifest) => compare_manifests::<M, S>(&mut open, page, mends).await?,
                     _ => compare_keys::<M, S>(&mut open, page, mends).await?,
                 };
                 Ok(Some((found, last)))
@@ -210,6 +215,7 @@ fn compare_keys_of<S: Store>(
         found.rows += 1;
         let listed = listed_in(values.next().flatten())?;
         let before = found.differing;
+        let mut held = Vec::with_capacity(keys.len());
         for (key, value) in keys.iter().zip(values.by_ref().take(keys.len())) {
             found.keys += 1;
             let wanted = value_of(key, &place.id_bytes);
@@ -221,13 +227,18 @@ fn compare_keys_of<S: Store>(
                         open.txn.put(key.clone(), wanted);
                     }
                 }
-                Some(_) | None => found.note(&place.id, name_of(key)?, DifferenceKind::Taken, false),
+                Some(_) | None => {
+                    found.note(&place.id, name_of(key)?, DifferenceKind::Taken, false);
+                    continue;
+                }
             }
+            held.push(key.clone());
         }
-        if listed.iter().collect::<HashSet<_>>() != keys.iter().collect::<HashSet<_>>() {
+        // A claim that another row has is not listed, or it would go with this row.
+        if listed.iter().collect::<HashSet<_>>() != held.iter().collect::<HashSet<_>>() {
             found.note(&place.id, None, DifferenceKind::Manifest, mends);
             if mends {
-                put_manifest(&mut open.txn, &place, keys);
+                put_manifest(&mut open.txn, &place, held);
             }
         }
         if mends && found.differing > before {
@@ -270,6 +281,26 @@ async fn compare_keys<M: Model, S: Store>(
         found.note(&id, name_of(&key)?, DifferenceKind::Orphan, mends);
         if mends {
             open.txn.delete(key);
+        }
+    }
+    Ok(found)
+}
+
+/// Looks for the rows of manifests.
+async fn compare_manifests<M: Model, S: Store>(
+    open: &mut Open<S>,
+    page: Vec<(Bytes, Bytes)>,
+    mends: bool,
+) -> Result<Verified, Error> {
+    let mut found = Verified::default();
+    let decode = |(key, _): (Bytes, Bytes)| Ok(ModelId::decode(&ManifestKey::decode(&key)?.id)?);
+    let ids = page.into_iter().map(decode).collect::<Result<Vec<_>, Error>>()?;
+    let row_keys: Vec<Bytes> = ids.iter().map(|id| row_key(M::TABLE, id)).collect();
+    let rows = open.txn.get_many(&row_keys).await?;
+    for (id, _) in ids.into_iter().zip(rows).filter(|(_, row)| row.is_none()) {
+        found.note(&id, None, DifferenceKind::Orphan, mends);
+        if mends {
+            open.txn.delete(Place::of::<M>(id)?.manifest_key);
         }
     }
     Ok(found)

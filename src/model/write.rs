@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidegate_format::{EventTypeKey, TopicKey, check_event_type, check_topic_name};
 use tidegate_store::{Store, Txn};
 
-use crate::entries::{Entries, listed_in};
+use crate::entries::{Entries, left_behind, listed_in};
 use crate::event::Subject;
 use crate::row::{self, Place};
 use crate::tx::{Open, Tx};
@@ -61,15 +61,14 @@ impl<S: Store> Tx<S> {
             on_update = options.events(|| model.events(Write::Update));
         }
 
-        let mut keys = vec![place.row_key.clone()];
-        if before != Before::Absent {
-            keys.push(place.manifest_key.clone());
-        }
+        let keys = vec![place.row_key.clone(), place.manifest_key.clone()];
         let catalogue = catalogue_keys(on_insert.iter().chain(&on_update), M::TABLE);
         let keep = entries.rows_to_check().chain(catalogue).chain([definition.key.clone()]);
         let mut found = open.txn.fetch(keys, keep).await?.into_iter();
         let old = found.next().flatten();
-        let listed = listed_in(found.next().flatten())?;
+        let mut listed = listed_in(found.next().flatten())?;
+        // There is no row that it could be the manifest of.
+        let mut orphans = if old.is_none() { std::mem::take(&mut listed) } else { vec![] };
         match (before, old.is_some()) {
             (Before::Absent, true) => return Err(Error::Exists { table: M::TABLE, id: place.id }),
             (Before::Present, false) => return Err(Error::Missing { table: M::TABLE, id: place.id }),
@@ -107,6 +106,9 @@ impl<S: Store> Tx<S> {
             return Ok(write);
         }
         entries.check::<M, _>(&mut open.txn, &place, &listed).await?;
+        if !orphans.is_empty() {
+            orphans = left_behind(&mut open.txn, &place, orphans).await?;
+        }
         let list = definition.after_write(&mut open.txn).await?;
 
         let subject = Subject {
@@ -117,6 +119,7 @@ impl<S: Store> Tx<S> {
         };
         self.publish_all(open, options.with_metadata(events), &subject).await?;
         open.txn.growing();
+        orphans.into_iter().for_each(|key| open.txn.delete(key));
         open.txn.put(place.row_key.clone(), row::encode_row::<M>(body));
         entries.put(&mut open.txn, &place, &listed);
         if let Some(list) = list {
