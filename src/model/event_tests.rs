@@ -229,6 +229,49 @@ async fn an_event_can_be_due_some_time_after_the_transaction() {
     assert_eq!(waiting(db.store(), "parcels").await[0].0, Some(NOW_MS + 3_600_000));
 }
 
+/// To be asked after an hour, and again an hour after each change.
+#[derive(Clone, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "parcels", events = of_claim)]
+struct Claim {
+    id: i64,
+    #[model(created_at)]
+    created_at: TimeMs,
+    #[model(updated_at)]
+    updated_at: Option<i64>,
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn of_claim(claim: &Claim, write: crate::Write) -> Vec<NewEvent> {
+    let deadline = NewEvent::new("claim.deadline").due_at(claim.created_at.0 + 10 * HOUR_MS);
+    let reminder = NewEvent::new("claim.reminder").due_at(claim.updated_at.unwrap_or_default() + HOUR_MS);
+    match write {
+        crate::Write::Delete => vec![],
+        crate::Write::Insert | crate::Write::Update => {
+            vec![deadline.schedule("deadline"), reminder.schedule("reminder")]
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_see_the_times_of_the_write_and_not_those_of_the_caller() {
+    let (db, clock) = timed();
+    let claim = &Claim { id: 1, created_at: TimeMs(5), updated_at: None };
+    let due = async || {
+        let waiting = waiting(db.store(), "parcels").await.into_iter();
+        waiting.map(|(due_ms, event)| (event.schedule, due_ms)).collect::<Vec<_>>()
+    };
+    let expected = |updated_ms: i64| {
+        let waiting = [("reminder", updated_ms + HOUR_MS), ("deadline", NOW_MS + 10 * HOUR_MS)];
+        waiting.map(|(schedule, due_ms)| (Some(schedule.to_owned()), Some(due_ms)))
+    };
+    db.transaction(|tx| async move { tx.insert(claim).await }).await.expect("committed");
+    assert_eq!(due().await, expected(NOW_MS));
+    clock.advance(10);
+    db.transaction(|tx| async move { tx.update(claim).await }).await.expect("committed");
+    assert_eq!(due().await, expected(NOW_MS + 10), "the first time stays that of the insert");
+}
+
 #[tokio::test]
 async fn a_model_s_event_with_a_unique_id_is_announced_once_while_the_row_is_written_twice() {
     #[derive(Clone, Serialize, Deserialize, Model)]

@@ -71,8 +71,9 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
         &[]
     }
 
-    /// The events that a write announces, in their order. For an update or insert `self` is the new row, for a
-    /// deletion the one that goes.
+    /// The events that a write announces, in their order. For an update or insert `self` is the new row as it is kept
+    /// ([`stored`](Model::stored): with its times set, and without what relationships took), for a deletion the one that
+    /// goes. It may be called before it is known whether the write is taken, and more than once.
     fn events(&self, write: Write) -> Vec<NewEvent> {
         let _ = write;
         vec![]

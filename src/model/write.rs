@@ -50,15 +50,16 @@ impl<S: Store> Tx<S> {
         let definition = self.shared().definition::<M>();
         let was_half_written = open.is_half_written;
         let now_ms = open.now_ms;
-        let as_new = model.stored(&Stamp { now_ms, before: None, is_trial: false });
-        let entries = Entries::of(as_new.as_ref().unwrap_or(model), &place)?;
+        let stored = model.stored(&Stamp { now_ms, before: None, is_trial: false });
+        let as_new = stored.as_ref().unwrap_or(model);
+        let entries = Entries::of(as_new, &place)?;
         let mut on_insert = vec![];
         let mut on_update = vec![];
         if before != Before::Present {
-            on_insert = options.events(|| model.events(Write::Insert));
+            on_insert = options.events(|| as_new.events(Write::Insert));
         }
         if before != Before::Absent {
-            on_update = options.events(|| model.events(Write::Update));
+            on_update = options.events(|| as_new.events(Write::Update));
         }
 
         let keys = vec![place.row_key.clone(), place.manifest_key.clone()];
@@ -75,35 +76,46 @@ impl<S: Store> Tx<S> {
             _ => {}
         }
 
-        let (write, events) =
-            if old.is_some() { (Write::Update, on_update) } else { (Write::Insert, on_insert) };
         let skips_unchanged = options.skips_unchanged::<M>();
+        let write = if old.is_some() { Write::Update } else { Write::Insert };
+        let old_model: Option<M> = match &old {
+            Some(old) if M::TIMES => Some(row::decode_row(old.clone(), &place.id)?),
+            _ => None,
+        };
+        let (stored, entries, events) = match &old_model {
+            Some(_) => {
+                let stored = model.stored(&Stamp { now_ms, before: old_model.as_ref(), is_trial: false });
+                let row = stored.as_ref().unwrap_or(model);
+                let entries = Entries::of(row, &place)?;
+                // Those from before the row was read were only good for knowing where they may go.
+                let events = options.events(|| row.events(write));
+                (stored, entries, events)
+            }
+            None => {
+                let events = if write == Write::Insert { on_insert } else { on_update };
+                (stored, entries, events)
+            }
+        };
+        let row = stored.as_ref().unwrap_or(model);
         let old_body = match &old {
             Some(old) if skips_unchanged || options.needs_images(&events) => {
                 Some(row::body_of::<M>(old.clone(), &place.id)?)
             }
             _ => None,
         };
-        let (row, entries) = match &old {
-            Some(old) if M::TIMES => {
-                let old: M = row::decode_row(old.clone(), &place.id)?;
-                let before = Some(&old);
-                if skips_unchanged {
-                    let trial = model.stored(&Stamp { now_ms, before, is_trial: true });
-                    let body = self.encode(trial.as_ref().unwrap_or(model), &place)?;
-                    if is_same(old_body.as_ref(), &body) {
-                        return Ok(write);
-                    }
+        let body = self.encode(row, &place)?;
+        if skips_unchanged {
+            let unchanged = match &old_model {
+                // As if the time of the write were no change.
+                Some(_) => {
+                    let stamp = Stamp { now_ms, before: old_model.as_ref(), is_trial: true };
+                    self.encode(model.stored(&stamp).as_ref().unwrap_or(model), &place)?
                 }
-                let row = model.stored(&Stamp { now_ms, before, is_trial: false });
-                let entries = Entries::of(row.as_ref().unwrap_or(model), &place)?;
-                (row, entries)
+                None => body.clone(),
+            };
+            if is_same(old_body.as_ref(), &unchanged) {
+                return Ok(write);
             }
-            _ => (as_new, entries),
-        };
-        let body = self.encode(row.as_ref().unwrap_or(model), &place)?;
-        if skips_unchanged && !M::TIMES && is_same(old_body.as_ref(), &body) {
-            return Ok(write);
         }
         entries.check::<M, _>(&mut open.txn, &place, &listed).await?;
         if !orphans.is_empty() {
