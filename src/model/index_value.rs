@@ -177,6 +177,31 @@ macro_rules! index_collections {
 
 index_collections!(Option, Vec, BTreeSet, HashSet);
 
+/// A field whose bytes an index can hold as such, for code that the derive writes.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken as bytes",
+    label = "no bytes",
+    note = "`bytes(field)` is of a `Vec<u8>`, an array or `Bytes`; of an `Option` write `bytes(field?)`, of each element of a `Vec` `bytes(field[])`"
+)]
+pub trait IndexBytes {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: AsRef<[u8]> + ?Sized> IndexBytes for T {
+    fn bytes(&self) -> &[u8] {
+        self.as_ref()
+    }
+}
+
+/// Puts the bytes of a field, for code that the derive writes.
+#[doc(hidden)]
+pub fn put_bytes<T: IndexBytes + ?Sized>(field: &T, values: &mut Values) {
+    values.push_bytes(field.bytes());
+}
+
 /// The type of the field that a path leads to, for code that the derive writes.
 #[doc(hidden)]
 #[must_use]

@@ -131,7 +131,7 @@ pub use verify::{DIFFERENCES_MAX, Difference, DifferenceKind, Verified};
 #[doc(hidden)]
 pub mod derived {
     pub use crate::built::references_to;
-    pub use crate::index_value::field_type_of;
+    pub use crate::index_value::{IndexBytes, field_type_of, put_bytes};
     pub use crate::reference::{forget_in, ids_in};
     pub use crate::times::{HasTime, set_time};
 }

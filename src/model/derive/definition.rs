@@ -101,7 +101,7 @@ struct Found {
     id: Option<Ident>,
     indexes: Vec<IndexDefinition>,
     events: Option<Events>,
-    upgrades: Vec<Path>,
+    upgrades: Option<Vec<Path>>,
     children: Vec<Type>,
     skips_unchanged: bool,
     references: Vec<ReferenceDefinition>,
@@ -114,7 +114,7 @@ impl Found {
     fn read_of_struct(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
         let name = meta.path.get_ident().map(Ident::unraw).map(|name| name.to_string()).unwrap_or_default();
         match name.as_str() {
-            "crate" => self.library = Some(meta.value()?.parse()?),
+            "crate" => once(&mut self.library, meta.value()?.parse()?, meta)?,
             "table" => {
                 let table: LitStr = meta.value()?.parse()?;
                 check_name("a table", &table)?;
@@ -122,7 +122,7 @@ impl Found {
             }
             "index" => self.indexes.push(read_index(meta)?),
             "events" => once(&mut self.events, read_events(meta)?, meta)?,
-            "upgrades" => self.upgrades = list::<Path>(meta)?,
+            "upgrades" => once(&mut self.upgrades, list::<Path>(meta)?, meta)?,
             "referenced_by" => self.children.extend(list::<Type>(meta)?),
             "skip_unchanged" => self.skips_unchanged = true,
             _ => {
@@ -137,7 +137,7 @@ impl Found {
     fn read_field(&mut self, field: &Field) -> syn::Result<()> {
         let name = field.ident.clone().expect("the fields have names");
         let (mut is_indexed, mut is_unique, mut ignores_case) = (false, false, false);
-        let (mut parent, mut on_delete) = (None, None);
+        let (mut parent, mut on_delete, mut related) = (None, None, None);
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("model")) {
             attribute.parse_nested_meta(|meta| {
                 let word = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
@@ -153,7 +153,7 @@ impl Found {
                     "relationship" => {
                         let ids = meta.value()?.parse()?;
                         let (field, field_type) = (name.clone(), field.ty.clone());
-                        self.relationships.push(RelationshipDefinition { field, field_type, ids });
+                        once(&mut related, RelationshipDefinition { field, field_type, ids }, &meta)?;
                     }
                     _ => {
                         return Err(meta.error(format!(
@@ -165,6 +165,7 @@ impl Found {
                 Ok(())
             })?;
         }
+        self.relationships.extend(related);
         let refuse = |message: &str| Err(syn::Error::new(name.span(), format!("field `{name}`: {message}")));
         if ignores_case && !is_indexed && !is_unique {
             return refuse("ignore_case is of an index: add `index` or `unique`");
@@ -229,7 +230,7 @@ impl Found {
             id,
             indexes: self.indexes,
             events: self.events,
-            upgrades: self.upgrades,
+            upgrades: self.upgrades.unwrap_or_default(),
             children: self.children,
             skips_unchanged: self.skips_unchanged,
             references: self.references,
@@ -242,7 +243,7 @@ impl Found {
 
 fn once<T>(slot: &mut Option<T>, value: T, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
     if slot.is_some() {
-        let name = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+        let name = meta.path.get_ident().map(Ident::unraw).map(|name| name.to_string()).unwrap_or_default();
         return Err(meta.error(format!("`{name}` is there twice")));
     }
     *slot = Some(value);

@@ -122,6 +122,25 @@ fn what_is_there_twice_is_refused() {
         }
     ));
     assert_eq!(message, "`table` is there twice");
+    // In one attribute or in two.
+    let message = refusal(quote! {
+        #[model(table = "a", upgrades(first))]
+        #[model(upgrades(second))]
+        struct User { id: String }
+    });
+    assert_eq!(message, "`upgrades` is there twice");
+    let message = refusal(quote!(
+        #[model(table = "a", crate = a, crate = b)]
+        struct User {
+            id: String,
+        }
+    ));
+    assert_eq!(message, "`crate` is there twice");
+    let message = refusal(quote! {
+        #[model(table = "a")]
+        struct User { id: String, #[model(relationship = id, relationship = id)] tags: Vec<Tag> }
+    });
+    assert_eq!(message, "`relationship` is there twice");
 }
 
 #[test]
@@ -197,6 +216,28 @@ fn paths_lead_through_options_and_vectors() {
     assert!(code.contains("(inner1) = & inner0 . product"), "{code}");
     assert!(code.contains("\"customer.name\""), "{code}");
     assert!(code.contains("ignore_case ()"), "{code}");
+}
+
+#[test]
+fn a_path_may_end_with_what_is_within() {
+    let code = accept(quote! {
+        #[model(table = "orders", index(name = "by_seal", fields = [bytes(seal?), bytes(marks[]), note?]))]
+        struct Order { id: i64, seal: Option<Vec<u8>>, marks: Vec<Vec<u8>>, note: Option<String> }
+    });
+    assert!(
+        code.contains(
+            "(inner0) = & row . seal { :: tidegate :: model :: derived :: put_bytes (inner0 , values) ; }"
+        ),
+        "{code}"
+    );
+    assert!(
+        code.contains(
+            "for inner0 in & row . marks { :: tidegate :: model :: derived :: put_bytes (inner0 , values) ; }"
+        ),
+        "{code}"
+    );
+    assert!(code.contains("put (inner0 , values)"), "{code}");
+    assert!(code.contains("Some (& (* row . note . as_ref () ?))"), "{code}");
 }
 
 #[test]

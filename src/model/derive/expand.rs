@@ -1,10 +1,10 @@
 //! The implementation of the trait, from a definition.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Ident, LitStr};
+use syn::{Ident, LitStr, Path};
 
 use crate::definition::{Definition, Events, IndexDefinition, IndexedField, OnDelete};
 use crate::path::here;
@@ -58,23 +58,39 @@ fn index_of(model: &Definition, index: &IndexDefinition) -> TokenStream {
 }
 
 fn field_of(model: &Definition, field: &IndexedField) -> TokenStream {
-    let Definition { name, library, .. } = model;
-    let row = Ident::new("row", Span::call_site());
-    let text = LitStr::new(&field.path.text(), field.path.first().span());
-    let span = field.path.first().span();
+    let name = &model.name;
+    let span = here(field.path.first().span());
+    // What the compiler says of any part of it is said at the field.
+    let library = at(&model.library, span);
+    let row = Ident::new("row", span);
+    let text = LitStr::new(&field.path.text(), span);
     if field.is_bytes {
-        let put = field.path.visit(&row, |value| quote!(values.push_bytes(#value);));
-        return quote!(#library::Field::<#name>::each(#text, #library::FieldType::Bytes, |row, values| { #put }));
+        let put = field
+            .path
+            .visit(&row, |value| quote_spanned!(span=> #library::derived::put_bytes(#value, values);));
+        return quote_spanned! {span=>
+            #library::Field::<#name>::each(#text, #library::FieldType::Bytes, |row, values| { #put })
+        };
     }
     let place = field.path.place(&row);
-    let put = field
-        .path
-        .visit(&row, |value| quote_spanned!(here(span)=> #library::IndexField::put(#value, values);));
-    let field_type = quote_spanned! {here(span)=>
+    let put =
+        field.path.visit(&row, |value| quote_spanned!(span=> #library::IndexField::put(#value, values);));
+    let field_type = quote_spanned! {span=>
         #library::derived::field_type_of(|row: &#name| ::core::option::Option::Some(&#place))
     };
-    let ignore_case = field.ignores_case.then(|| quote!(.ignore_case()));
-    quote!(#library::Field::<#name>::each(#text, #field_type, |row, values| { #put })#ignore_case)
+    let ignore_case = field.ignores_case.then(|| quote_spanned!(span=> .ignore_case()));
+    quote_spanned! {span=>
+        #library::Field::<#name>::each(#text, #field_type, |row, values| { #put })#ignore_case
+    }
+}
+
+/// A path that means what it means, at another place.
+fn at(path: &Path, span: Span) -> TokenStream {
+    let moved = path.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    moved.collect()
 }
 
 fn references(model: &Definition) -> TokenStream {

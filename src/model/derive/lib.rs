@@ -19,7 +19,7 @@ use proc_macro::TokenStream;
 /// | attribute | meaning |
 /// | --- | --- |
 /// | `table = "users"` | the table, and the topic of its events; it must be there |
-/// | `index(name = "by_x", fields = [a, b])` | an index; a field is `a`, `a.b`, `a?.b` through an `Option`, `a[].b` through a `Vec`, each also as `ignore_case(a)` or `bytes(a)` |
+/// | `index(name = "by_x", fields = [a, b])` | an index; a field is `a`, `a.b`, `a?.b` through an `Option`, `a[].b` through a `Vec`, each also as `ignore_case(a)` or `bytes(a)`: bytes of an `Option` are `bytes(a?)`, those of each element of a `Vec` `bytes(a[])` |
 /// | `index(…, unique)` | no two rows may have the same values |
 /// | `index(…, when = \|row\| row.is_open)` | only rows for which this holds are in it |
 /// | `events(insert = "type", update = "type", delete = "type")` | which events writes announce; also `topic = "name"`, and `images` for the model before and after |

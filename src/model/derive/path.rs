@@ -1,4 +1,5 @@
-//! The way to an indexed field: `a.b`, through an `Option` by `a?.b`, through a `Vec` by `a[].b`.
+//! The way to an indexed field: `a.b`, through an `Option` by `a?.b`, through a `Vec` by `a[].b`. At its end `?` and `[]`
+//! say that it is what is within: `bytes(a?)` are the bytes of an `Option`, `bytes(a[])` those of each element.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -61,6 +62,10 @@ impl FieldPath {
         &self.steps[0].name
     }
 
+    fn last(&self) -> &Step {
+        self.steps.last().expect("a path has a step")
+    }
+
     /// As it is written.
     pub(crate) fn text(&self) -> String {
         let text = |step: &Step| match step.through {
@@ -84,24 +89,31 @@ impl FieldPath {
             };
             through = step.through;
         }
-        at
+        let span = here(self.last().name.span());
+        match through {
+            Through::Field => at,
+            Through::Option => quote_spanned!(span=> (*#at.as_ref()?)),
+            Through::Each => quote_spanned!(span=> (*#at.iter().next()?)),
+        }
     }
 
     /// A statement that does `with` with a reference to each value that the path leads to.
     pub(crate) fn visit(&self, model: &Ident, with: impl FnOnce(TokenStream) -> TokenStream) -> TokenStream {
-        let last = self.steps.last().expect("a path has a step").name.span();
         let mut at = quote!(#model);
         let mut wraps = vec![];
         for (depth, step) in self.steps.iter().enumerate() {
             let name = &step.name;
             at = quote_spanned!(here(name.span())=> #at.#name);
-            if depth + 1 < self.steps.len() && step.through != Through::Field {
-                let inner = format_ident!("inner{depth}");
+            if step.through != Through::Field {
+                let inner = format_ident!("inner{depth}", span = here(name.span()));
                 wraps.push((step.through, at, inner.clone()));
                 at = quote!(#inner);
             }
         }
-        let mut statement = with(quote_spanned!(here(last)=> &#at));
+        // What is within something else is a reference already.
+        let is_within = self.last().through != Through::Field;
+        let value = if is_within { at } else { quote_spanned!(here(self.last().name.span())=> &#at) };
+        let mut statement = with(value);
         for (through, outer, inner) in wraps.into_iter().rev() {
             statement = match through {
                 Through::Option => {
