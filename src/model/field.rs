@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidegate_format::IndexValue;
 use uuid::Uuid;
 
+use crate::const_text::ConstText;
 use crate::{FieldType, Values};
 
 /// A field of an index.
@@ -81,9 +82,15 @@ impl<M> Field<M> {
     }
 
     /// Text that differs in case only is the same for this index: it is kept, and asked for, in lower case.
+    ///
+    /// # Panics
+    /// If it is no text: when the program is compiled, in a constant.
     #[must_use]
     pub const fn ignore_case(mut self) -> Self {
-        assert!(matches!(self.field_type, FieldType::Str), "only text has cases");
+        if !matches!(self.field_type, FieldType::Str) {
+            let text = ConstText::of(&["field `", self.name, "` has no case to ignore: only text has"]);
+            panic!("{}", text.as_str());
+        }
         self.ignores_case = true;
         self
     }

@@ -2,6 +2,7 @@
 
 use tidegate_format::{IndexKey, IndexValue, UniqueKey, check_table_name};
 
+use crate::const_text::ConstText;
 use crate::entries::Entries;
 use crate::row::Place;
 use crate::{Error, Field, InputError, Model};
@@ -82,9 +83,15 @@ pub struct Index<M: 'static> {
 impl<M> Index<M> {
     /// An index with a name (by the rules of [`Model::TABLE`]) and at least one field. A row of which a field has no
     /// value is not in it; one of which a field has several has an entry for each.
+    ///
+    /// # Panics
+    /// If it has no field: when the program is compiled, in a constant.
     #[must_use]
     pub const fn new(name: &'static str, fields: &'static [Field<M>]) -> Self {
-        assert!(!fields.is_empty(), "an index has at least one field");
+        if fields.is_empty() {
+            let text = ConstText::of(&["index `", name, "` has no field: it needs one at least"]);
+            panic!("{}", text.as_str());
+        }
         Self { name, fields, condition: None, is_unique: false }
     }
 

@@ -65,6 +65,7 @@
 mod ambient;
 mod backfill;
 mod built;
+mod const_text;
 mod cursor;
 mod db;
 mod entries;

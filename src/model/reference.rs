@@ -5,6 +5,7 @@
 
 use tidegate_format::{ModelId, ReferenceKey};
 
+use crate::const_text::ConstText;
 use crate::entries::{Entries, Parent, row_key};
 use crate::row::Place;
 use crate::{Error, ForgetModelId, Model, ToModelIds};
@@ -110,10 +111,18 @@ impl<M: Model> Reference<M> {
         ids: fn(&M) -> Vec<ModelId>,
         forget: Option<fn(&mut M, &ModelId)>,
     ) -> Self {
-        assert!(
-            contains(P::CHILDREN, M::TABLE),
-            "a model that others reference lists them: #[model(referenced_by(TheOther))]"
-        );
+        if !contains(P::CHILDREN, M::TABLE) {
+            let text = ConstText::of(&[
+                "field `",
+                field,
+                "` of table `",
+                M::TABLE,
+                "` references table `",
+                P::TABLE,
+                "`, whose model does not list it: #[model(referenced_by(TheReferencingModel))]",
+            ]);
+            panic!("{}", text.as_str());
+        }
         Self { field, parent_table: P::TABLE, on_delete, ids, forget }
     }
 

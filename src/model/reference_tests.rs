@@ -84,6 +84,16 @@ async fn a_reference_to_what_is_not_there_is_refused_by_field() {
     assert_eq!(refused, Err(expected));
 }
 
+/// When the program is compiled, if the references are a constant: `tests/refused_models.rs`.
+#[test]
+#[should_panic(
+    expected = "field `boss` of table `authors` references table `tags`, whose model does not list it: \
+                #[model(referenced_by(TheReferencingModel))]"
+)]
+fn a_reference_to_a_model_that_does_not_list_it_is_refused_by_table_and_field() {
+    let _ = crate::Reference::<Author>::restrict::<Tag>("boss", |_| vec![]);
+}
+
 #[tokio::test]
 async fn what_is_referenced_is_kept_and_the_transaction_may_go_on() {
     let db = small_blog().await.db;
