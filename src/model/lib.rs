@@ -152,6 +152,8 @@ mod event_tests;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod kind_tests;
+#[cfg(test)]
 mod offset_tests;
 #[cfg(test)]
 mod proofs;
