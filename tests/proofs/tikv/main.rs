@@ -31,6 +31,8 @@ mod retention;
 #[path = "../cases/scheduled.rs"]
 mod scheduled;
 mod serve;
+#[path = "../cases/stock_clients.rs"]
+mod stock_clients;
 mod upkeep;
 #[path = "../cases/wire.rs"]
 mod wire;
