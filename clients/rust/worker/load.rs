@@ -138,7 +138,7 @@ pub(super) async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: 
 }
 
 /// Writes the row of a group that nobody has joined, so that it is listed, and its offsets expire when nobody renews them.
-async fn found_group<S: Store>(db: &Db<S>, group: &str) -> Result<(), Error> {
+pub(super) async fn found_group<S: Store>(db: &Db<S>, group: &str) -> Result<(), Error> {
     db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
         let mut txn = tx.store().await?;

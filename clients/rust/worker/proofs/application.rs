@@ -1,5 +1,6 @@
-//! What the application does: transactions of its clerks on orders, and a handler that enters events into ledgers. All of it is
-//! from a seed, so that whoever checks knows what each transaction and each try of an event had to do.
+//! What the application does: transactions of its clerks on orders, a handler that enters events into ledgers, and another that
+//! files them in batches. All of it is from a seed, so that whoever checks knows what each transaction and each try of an event
+//! had to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::model::{Ambient, BoxFuture, Error};
 use crate::worker::event::Event;
 use crate::worker::outcome::Outcome;
 use crate::worker::redrive::REDRIVEN;
-use crate::{ConsumerRecord, Db, Model, NewEvent, Tx};
+use crate::{ConsumerRecord, Db, Model, NewEvent, RetryPolicy, Tx};
 
 pub(super) type Disk = FaultyStore<EmbeddedStore>;
 
@@ -21,8 +22,11 @@ pub(super) type Disk = FaultyStore<EmbeddedStore>;
 pub(super) const ORDERS: &str = "orders";
 pub(super) const ORDERS_PARTITIONS: i32 = 2;
 pub(super) const ENTRIES: &str = "entries";
+/// The group that handles events one by one, and the one that handles them in batches.
 pub(super) const GROUP: &str = "billing";
 pub(super) const LETTERS: &str = "orders.billing.dlq";
+pub(super) const FILING: &str = "filing";
+pub(super) const FILING_LETTERS: &str = "orders.filing.dlq";
 /// Whose transactions follow one another; those of different clerks meet only in the topic.
 pub(super) const CLERKS: [u8; 2] = [0, 1];
 /// Orders that a clerk has, and customers that these are of.
@@ -32,6 +36,10 @@ pub(super) const CUSTOMERS: i64 = 3;
 const PUT_OFF_MS: i64 = 70;
 /// What was sent back so often is handled at once.
 const SENT_BACK_MAX: u64 = 2;
+
+/// How often and how soon what failed is tried again, as [`WAITS_MS`](super::expected::WAITS_MS) says.
+pub(super) const RETRY: RetryPolicy =
+    RetryPolicy { retries_max: 2, first_ms: 20, max_ms: 50, jitter_percent: 0 };
 
 /// An order: found by customer, while it is open too; one coupon is used once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
@@ -47,7 +55,7 @@ pub(super) struct Order {
     pub(super) coupon: Option<String>,
 }
 
-/// What was handled of a key, in order.
+/// What was handled of a key, or filed of a partition, in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
 #[model(crate = crate::model, table = "ledgers")]
 pub(super) struct Ledger {
@@ -126,7 +134,7 @@ pub(super) async fn transact<S: Store>(db: &Db<S>, seed: u64, clerk: u8, number:
     .await
 }
 
-/// What the handler says of a record, having failed so often before.
+/// What a handler says of a record, having failed so often before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Says {
     Ack,
@@ -136,11 +144,12 @@ pub(super) enum Says {
     RetryAt(i64),
 }
 
-/// What the handler has to say of a record.
-pub(super) fn says(seed: u64, record: &ConsumerRecord, failures: u32, now_ms: i64) -> Says {
-    let place = [0x57, u64::from(record.partition.unsigned_abs()), record.offset.unsigned_abs()];
+/// What a group's handler has to say of a record.
+pub(super) fn says(seed: u64, group: &str, record: &ConsumerRecord, failures: u32, now_ms: i64) -> Says {
+    let salt = group.bytes().fold(0, |salt, byte| salt << 8 ^ u64::from(byte));
+    let place = [salt, u64::from(record.partition.unsigned_abs()), record.offset.unsigned_abs()];
     let kind = mix(seed, &place) >> 32;
-    let put_off_ms = record.timestamp_ms + PUT_OFF_MS;
+    let put_off_ms = put_off_ms(record);
     let text = |what: &str| format!("{what} of {}, {failures} failures before", entry(record));
     match kind % 16 {
         _ if sent_back(record) >= SENT_BACK_MAX => Says::Ack,
@@ -152,6 +161,11 @@ pub(super) fn says(seed: u64, record: &ConsumerRecord, failures: u32, now_ms: i6
         8 if failures == 0 => Says::Panic(text("panic")),
         _ => Says::Ack,
     }
+}
+
+/// Until when a record is put off at most.
+pub(super) fn put_off_ms(record: &ConsumerRecord) -> i64 {
+    record.timestamp_ms + PUT_OFF_MS
 }
 
 /// How often a record was sent back.
@@ -173,11 +187,36 @@ pub(super) fn ledger_id(record: &ConsumerRecord) -> String {
     }
 }
 
+/// Which ledger a record is filed in: that of its partition.
+pub(super) fn file_id(partition: i32) -> String {
+    format!("filed/{partition}")
+}
+
 /// Enters an event, publishes that, and says what it has to say: what it did counts if that is yes.
 pub(super) async fn handle<S: Store>(seed: u64, event: Event, tx: Tx<S>) -> Result<Outcome, String> {
     let record = event.record();
-    let now_ms = enter(&tx, record).await.map_err(|error| error.to_string())?;
-    match says(seed, record, event.failures(), now_ms) {
+    let entered = enter(&tx, ledger_id(record), entry(record)).await;
+    let now_ms = entered.map_err(|error| error.to_string())?;
+    outcome(says(seed, GROUP, record, event.failures(), now_ms))
+}
+
+/// Files events, one after the other, up to the first that does not say yes.
+pub(super) async fn file<S: Store>(seed: u64, events: Vec<Event>, tx: Tx<S>) -> Result<Outcome, String> {
+    for event in &events {
+        let record = event.record();
+        let id = file_id(record.partition);
+        let entered = enter(&tx, id.clone(), format!("{id}/{}", record.offset)).await;
+        let now_ms = entered.map_err(|error| error.to_string())?;
+        match says(seed, FILING, record, event.failures(), now_ms) {
+            Says::Ack => {}
+            other => return outcome(other),
+        }
+    }
+    Ok(Outcome::Ack)
+}
+
+fn outcome(says: Says) -> Result<Outcome, String> {
+    match says {
         Says::Ack => Ok(Outcome::Ack),
         Says::Fail(cause) => Err(cause),
         Says::Panic(cause) => panic!("{cause}"),
@@ -186,8 +225,7 @@ pub(super) async fn handle<S: Store>(seed: u64, event: Event, tx: Tx<S>) -> Resu
     }
 }
 
-async fn enter<S: Store>(tx: &Tx<S>, record: &ConsumerRecord) -> Result<i64, Error> {
-    let (id, last) = (ledger_id(record), entry(record));
+async fn enter<S: Store>(tx: &Tx<S>, id: String, last: String) -> Result<i64, Error> {
     let found = tx.find::<Ledger>(id.as_str()).await?;
     let mut entries = found.map(|ledger| ledger.entries).unwrap_or_default();
     entries.push(last.clone());
@@ -211,8 +249,8 @@ impl Ambient for NoPauses {
     }
 }
 
-/// A database over the disk.
-pub(super) fn database(store: Disk) -> Db<Disk> {
+/// A database over a store.
+pub(super) fn database<S: Store>(store: S) -> Db<S> {
     let retry = crate::model::RetryPolicy { attempts_max: 1_000, ..crate::model::RetryPolicy::default() };
     let settings = crate::DbSettings { retry, ..crate::DbSettings::default() };
     Db::with_ambient(store, settings, Arc::new(crate::model::NoWakeup), Arc::new(NoPauses))

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use tidegate_format::ParkedValue;
 use tidegate_outbox::HEADER_TYPE;
+use tidegate_store::Store;
 
 use super::application::{
-    CUSTOMERS, Disk, ENTRIES, LETTERS, Ledger, ORDERS, ORDERS_PARTITIONS, Order, database, entry, sent_back,
+    CUSTOMERS, ENTRIES, FILING_LETTERS, LETTERS, Ledger, ORDERS, ORDERS_PARTITIONS, Order, database, entry,
+    sent_back,
 };
 use super::expected::{Expected, Logged, SentBack, State};
-use super::site::Stored;
+use super::site::{Spot, Stored};
 use crate::worker::dead_letter::{
     DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TOPIC,
     PREFIX,
@@ -20,7 +22,7 @@ use crate::worker::lane::Lane;
 use crate::{ConsumerRecord, Db, Model};
 
 /// Compares all that is stored with all that should be; the relays have moved what they had.
-pub(super) async fn check(store: &Disk, expected: &Expected, stored: &Stored) {
+pub(super) async fn check<S: Store>(store: &S, expected: &Expected, stored: &Stored) {
     assert_eq!(stored.outbox, 0, "what is due has been moved");
     assert_eq!(stored.clerks, expected.clerks);
     let db = database(store.clone());
@@ -28,12 +30,13 @@ pub(super) async fn check(store: &Disk, expected: &Expected, stored: &Stored) {
     check_logs(expected, stored);
     check_letters(expected, stored);
     check_progress(expected, stored);
+    check_filing(expected, stored);
 }
 
-async fn check_rows(db: &Db<Disk>, expected: &Expected) {
-    assert_eq!(rows::<Order>(db).await, expected.orders.values().cloned().collect::<Vec<_>>());
+async fn check_rows<S: Store>(db: &Db<S>, expected: &Expected) {
+    assert_eq!(rows::<S, Order>(db).await, expected.orders.values().cloned().collect::<Vec<_>>());
     let ledgers = expected.ledgers();
-    assert_eq!(rows::<Ledger>(db).await, ledgers.values().cloned().collect::<Vec<_>>());
+    assert_eq!(rows::<S, Ledger>(db).await, ledgers.values().cloned().collect::<Vec<_>>());
     let snapshot = db.snapshot().await.expect("read");
     for customer in 0..CUSTOMERS {
         let of_customer = expected.orders.values().filter(|order| order.customer == customer);
@@ -52,7 +55,7 @@ async fn check_rows(db: &Db<Disk>, expected: &Expected) {
     assert_eq!(db.verify::<Ledger>().await.expect("read").differences, []);
 }
 
-async fn rows<M: Model>(db: &Db<Disk>) -> Vec<M> {
+async fn rows<S: Store, M: Model>(db: &Db<S>) -> Vec<M> {
     let snapshot = db.snapshot().await.expect("read");
     snapshot.list::<M>().limit(50).stream().try_collect().await.expect("readable")
 }
@@ -102,27 +105,55 @@ fn check_logs(expected: &Expected, stored: &Stored) {
 type Letter = (String, String, String, Option<Bytes>, Option<Bytes>);
 
 fn check_letters(expected: &Expected, stored: &Stored) {
+    let letter = |spot: &Spot, attempts: u32, cause: &String| {
+        let record = &expected.records[spot];
+        let (key, value) = (record.key.clone(), record.value.clone());
+        (entry(record), attempts.to_string(), cause.clone(), key, value)
+    };
+    let buried = expected.states.iter().filter_map(|(spot, state)| match state {
+        State::Buried { attempts, cause } => Some(letter(spot, *attempts, cause)),
+        _ => None,
+    });
+    assert_eq!(letters(LETTERS, &stored.letters), sorted(buried), "dead letters");
+    let filing = expected.filed.iter().flat_map(|(partition, filed)| {
+        filed
+            .buried
+            .iter()
+            .map(|(offset, (attempts, cause))| letter(&(*partition, *offset), *attempts, cause))
+    });
+    assert_eq!(letters(FILING_LETTERS, &stored.filing_letters), sorted(filing), "dead letters of batches");
+    assert_eq!(stored.redriven, expected.redriven);
+}
+
+fn letters(topic: &str, stored: &[ConsumerRecord]) -> Vec<Letter> {
     let header = |letter: &ConsumerRecord, name: &str| text(letter.header(name));
-    let letters = stored.letters.iter().map(|letter| {
-        assert_eq!((&*letter.topic, header(letter, DEAD_LETTER_TOPIC)), (LETTERS, ORDERS.to_owned()));
+    sorted(stored.iter().map(|letter| {
+        assert_eq!((&*letter.topic, header(letter, DEAD_LETTER_TOPIC)), (topic, ORDERS.to_owned()));
         let of = format!("{}/{}", header(letter, DEAD_LETTER_PARTITION), header(letter, DEAD_LETTER_OFFSET));
         let attempts = header(letter, DEAD_LETTER_ATTEMPTS);
         (of, attempts, header(letter, DEAD_LETTER_CAUSE), letter.key.clone(), letter.value.clone())
-    });
+    }))
+}
+
+fn sorted(letters: impl Iterator<Item = Letter>) -> Vec<Letter> {
     let mut letters: Vec<Letter> = letters.collect();
     letters.sort();
-    let buried = expected.states.iter().filter_map(|(spot, state)| match state {
-        State::Buried { attempts, cause } => {
-            let record = &expected.records[spot];
-            let (key, value) = (record.key.clone(), record.value.clone());
-            Some((entry(record), attempts.to_string(), cause.clone(), key, value))
-        }
-        _ => None,
-    });
-    let mut buried: Vec<Letter> = buried.collect();
-    buried.sort();
-    assert_eq!(letters, buried, "dead letters");
-    assert_eq!(stored.redriven, expected.redriven);
+    letters
+}
+
+/// What batches have left: how far each partition has come, and that each event before that is filed or given up.
+fn check_filing(expected: &Expected, stored: &Stored) {
+    for (partition, filed) in &expected.filed {
+        assert_eq!(stored.filed[partition], filed.front, "where partition {partition} is");
+        let mut dealt_with: Vec<i64> = filed.offsets.iter().chain(filed.buried.keys()).copied().collect();
+        assert!(filed.offsets.is_sorted(), "in order: {:?}", filed.offsets);
+        dealt_with.sort_unstable();
+        let before = expected.records.range((*partition, 0)..(*partition, filed.front.committed));
+        assert_eq!(dealt_with, before.map(|(spot, _)| spot.1).collect::<Vec<_>>(), "each once");
+    }
+    assert_eq!(stored.filing_rows, 0, "it needs no marks and parks nothing");
+    let has_begun = expected.filed.values().any(|filed| filed.front.committed > 0);
+    assert!(stored.is_filing_listed || !has_begun, "a group that nobody joins is listed");
 }
 
 fn check_progress(expected: &Expected, stored: &Stored) {

@@ -1,6 +1,7 @@
 //! Commits of which nobody was told what became of them: settled by their trace in the store.
 
 use super::expected::{Expected, State};
+use super::filed::Tried;
 use super::site::{Spot, Stored};
 use crate::ConsumerRecord;
 
@@ -19,6 +20,8 @@ pub(super) enum Doubt {
     DealtWith(Spot),
     /// A step of the committed offset.
     Advance { partition: i32, to: i64 },
+    /// A batch was tried.
+    Batch { tried: Tried, now_ms: i64 },
     /// A dead letter was sent back.
     SendBack { letter: ConsumerRecord, partition: i32 },
     /// How far that has come was committed.
@@ -38,13 +41,21 @@ pub(super) struct Book {
     pub(super) expected: Expected,
     pub(super) doubts: Vec<Doubt>,
     pub(super) settled: Settled,
+    /// A worker was told what it can only be told by a store that is gone.
+    pub(super) is_store_gone: bool,
     /// The number of the last transaction.
     pub(super) last_number: u64,
 }
 
 impl Book {
     pub(super) fn new(seed: u64) -> Self {
-        Self { expected: Expected::new(seed), doubts: vec![], settled: Settled::default(), last_number: 0 }
+        Self {
+            expected: Expected::new(seed),
+            doubts: vec![],
+            settled: Settled::default(),
+            is_store_gone: false,
+            last_number: 0,
+        }
     }
 
     /// Takes in what the store says of what is in doubt.
@@ -111,6 +122,16 @@ impl Expected {
                 let is_made = self.committed[partition] < *to && stored.committed.get(partition) == Some(to);
                 if is_made {
                     self.committed.insert(*partition, *to);
+                }
+                is_made
+            }
+            Doubt::Batch { tried, now_ms } => {
+                let comes = self.comes_of(tried, *now_ms);
+                let after = tried.front_after(&comes);
+                let was_there = self.filed[&tried.partition].front == tried.front;
+                let is_made = was_there && after != tried.front && stored.filed[&tried.partition] == after;
+                if is_made {
+                    self.batch_ended(tried, &comes, *now_ms);
                 }
                 is_made
             }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::application::{
-    Ledger, ORDERS_PARTITIONS, Order, Says, Step, entry, ledger_id, plan, says, sent_back,
+    GROUP, Ledger, ORDERS_PARTITIONS, Order, Says, Step, entry, file_id, ledger_id, plan, says, sent_back,
 };
+use super::filed::Filed;
 use super::site::Spot;
 use crate::ConsumerRecord;
 
@@ -33,7 +34,7 @@ pub(super) type Logged = (String, Option<String>);
 
 #[derive(Debug)]
 pub(super) struct Expected {
-    seed: u64,
+    pub(super) seed: u64,
     pub(super) orders: BTreeMap<String, Order>,
     /// The events of clerks, by key, in their order.
     pub(super) events: BTreeMap<Option<String>, Vec<Logged>>,
@@ -44,6 +45,8 @@ pub(super) struct Expected {
     /// What has become of them; those that are not here are as they came.
     pub(super) states: BTreeMap<Spot, State>,
     pub(super) committed: BTreeMap<i32, i64>,
+    /// What was filed of each partition.
+    pub(super) filed: BTreeMap<i32, Filed>,
     pub(super) sent_back: Vec<SentBack>,
     pub(super) redriven: i64,
 }
@@ -58,6 +61,7 @@ impl Expected {
             records: BTreeMap::new(),
             states: BTreeMap::new(),
             committed: (0..ORDERS_PARTITIONS).map(|partition| (partition, 0)).collect(),
+            filed: (0..ORDERS_PARTITIONS).map(|partition| (partition, Filed::default())).collect(),
             sent_back: vec![],
             redriven: 0,
         }
@@ -131,7 +135,7 @@ impl Expected {
             }
             None => State::Buried { attempts: failures + 1, cause },
         };
-        let state = match says(self.seed, record, failures, now_ms) {
+        let state = match says(self.seed, GROUP, record, failures, now_ms) {
             Says::Ack => State::Handled,
             Says::RetryAt(due_ms) => State::Parked { attempts: failures, due_ms, cause: None },
             Says::Reject(cause) => State::Buried { attempts: failures + 1, cause },
@@ -161,18 +165,23 @@ impl Expected {
         self.states.values().filter(|state| matches!(state, State::Parked { .. })).count()
     }
 
-    /// The ledgers: what was handled, by key, in the order of offsets.
+    /// The ledgers: what was handled, by key, and what was filed, by partition, in the order of offsets.
     pub(super) fn ledgers(&self) -> BTreeMap<String, Ledger> {
-        let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
+        let mut entries: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (spot, _) in self.states.iter().filter(|(_, state)| **state == State::Handled) {
             let record = &self.records[spot];
-            let id = ledger_id(record);
-            let new = || Ledger { id: id.clone(), count: 0, last: String::new(), entries: vec![] };
-            let ledger = ledgers.entry(id.clone()).or_insert_with(new);
-            ledger.count += 1;
-            ledger.last = entry(record);
-            ledger.entries.push(entry(record));
+            entries.entry(ledger_id(record)).or_default().push(entry(record));
         }
-        ledgers
+        for (partition, filed) in self.filed.iter().filter(|(_, filed)| !filed.offsets.is_empty()) {
+            let id = file_id(*partition);
+            let filed = filed.offsets.iter().map(|offset| format!("{id}/{offset}")).collect();
+            entries.insert(id, filed);
+        }
+        let ledger = |(id, entries): (String, Vec<String>)| {
+            let count = i64::try_from(entries.len()).expect("a few");
+            let last = entries.last().cloned().expect("nothing is entered nowhere");
+            (id.clone(), Ledger { id, count, last, entries })
+        };
+        entries.into_iter().map(ledger).collect()
     }
 }

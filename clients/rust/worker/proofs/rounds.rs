@@ -14,22 +14,24 @@ use tidegate_protocol::murmur2::partition_for_key;
 use tidegate_store::{CommitError, Store, commit_settled};
 
 use super::application::{
-    CLERKS, Disk, GROUP, LETTERS, ORDERS, ORDERS_PARTITIONS, database, handle, transact,
+    CLERKS, Disk, FILING, GROUP, LETTERS, ORDERS, ORDERS_PARTITIONS, RETRY, database, file, handle, transact,
 };
 use super::doubts::{Book, Doubt};
-use super::expected::{Expected, State, WAITS_MS};
+use super::filed::Tried;
 use super::site::{Owner, REDRIVE_GROUP, Spot, Stored, partition_id, read_log, take_over};
+use super::told::was_told;
 use crate::model::Error;
-use crate::worker::attempt::{Ended, Place};
+use crate::worker::attempt::Place;
 use crate::worker::context::{Context, Handler};
-use crate::worker::held::{Done, Task, Work};
-use crate::worker::load::{begin_at, load_begun};
+use crate::worker::held::{Task, Work};
+use crate::worker::load::{begin_at, found_group, load_begun};
+use crate::worker::ordered::OrderedWork;
 use crate::worker::outcome::IntoOutcome;
 use crate::worker::partition::{Action, Limits};
 use crate::worker::progress::Progress;
 use crate::worker::redrive::send_back;
 use crate::worker::run::carry_out;
-use crate::{ConsumerRecord, Db, RetryPolicy, TopicPartition};
+use crate::{ConsumerRecord, Db, TopicPartition};
 
 /// Small enough that each is reached.
 const LIMITS: Limits = Limits {
@@ -40,24 +42,26 @@ const LIMITS: Limits = Limits {
     park_max: 3,
     park_max_bytes: 400,
 };
-/// Two that do not know of one another.
+/// Two of each group that do not know of one another.
 const WORKERS: usize = 2;
+const BATCH_MAX: usize = 4;
 /// Longer than a test takes: a handler that hangs is no matter of these tests.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-/// A worker: the partitions that it has loaded, and the next offset that it reads of each.
-#[derive(Default)]
+/// A worker that handles events, or batches: the partitions that it has loaded, and the next offset that it reads of each.
 struct Worker {
+    is_of_batches: bool,
     held: BTreeMap<i32, (Place, Work, i64)>,
 }
 
 /// What was begun for a worker.
 #[derive(Clone, Debug)]
-enum Began {
+pub(super) enum Began {
     Handle(Spot),
     Retry(Spot),
     Park(Vec<Spot>),
     Advance(i32, i64, i64),
+    Batch(Tried),
 }
 
 /// What runs on a store from its opening until it is gone.
@@ -65,27 +69,35 @@ pub(super) struct Rounds<'a> {
     store: Disk,
     db: Db<Disk>,
     context: Context<Disk>,
+    filing: Context<Disk>,
     seed: u64,
     book: &'a mut Book,
     owners: Option<Vec<Owner>>,
-    workers: [Worker; WORKERS],
+    workers: Vec<Worker>,
+}
+
+/// What the workers of a group share.
+fn context(db: &Db<Disk>, group: &str, handler: Handler<Disk>) -> Context<Disk> {
+    Context {
+        db: db.clone(),
+        group: group.to_owned(),
+        handler,
+        policy: RETRY,
+        handler_timeout: HANDLER_TIMEOUT,
+        counters: Arc::default(),
+    }
 }
 
 impl<'a> Rounds<'a> {
     pub(super) fn new(store: &Disk, seed: u64, book: &'a mut Book) -> Self {
         let db = database(store.clone());
         let call = move |event, tx| handle(seed, event, tx).map(IntoOutcome::into_outcome).boxed();
-        let retries_max = u32::try_from(WAITS_MS.len()).expect("a few");
-        let context = Context {
-            db: db.clone(),
-            group: GROUP.to_owned(),
-            handler: Handler::Each(Box::new(call)),
-            policy: RetryPolicy { retries_max, first_ms: 20, max_ms: 50, jitter_percent: 0 },
-            handler_timeout: HANDLER_TIMEOUT,
-            counters: Arc::default(),
-        };
-        let (workers, store) = (Default::default(), store.clone());
-        Self { store, db, context, seed, book, owners: None, workers }
+        let handling = context(&db, GROUP, Handler::Each(Box::new(call)));
+        let call = move |events, tx| file(seed, events, tx).map(IntoOutcome::into_outcome).boxed();
+        let filing = context(&db, FILING, Handler::Batch(Box::new(call)));
+        let kinds = [false, true].into_iter().flat_map(|is_of_batches| [is_of_batches; WORKERS]);
+        let workers = kinds.map(|is_of_batches| Worker { is_of_batches, held: BTreeMap::new() }).collect();
+        Self { store: store.clone(), db, context: handling, filing, seed, book, owners: None, workers }
     }
 
     /// One round; with `all`, everything that can be done, but no transactions of clerks. Says whether anything was done by
@@ -99,12 +111,12 @@ impl<'a> Rounds<'a> {
             return false;
         }
         if !all && rng.random_bool(0.05) {
-            self.workers[rng.random_range(0..WORKERS)].held.clear();
+            self.workers[rng.random_range(0..2 * WORKERS)].held.clear();
         }
         if all || rng.random_bool(0.2) {
             self.send_one_back().await;
         }
-        for who in 0..WORKERS {
+        for who in 0..2 * WORKERS {
             for partition in 0..ORDERS_PARTITIONS {
                 self.load(who, partition).await;
                 if all || rng.random_bool(0.4) {
@@ -117,8 +129,9 @@ impl<'a> Rounds<'a> {
         let begun = self.begin(rng, all, now_ms);
         let clerks = CLERKS.into_iter().filter(|_| !all && rng.random_bool(0.4));
         let clerks: Vec<(u8, u64)> = clerks.map(|clerk| (clerk, self.next_number())).collect();
-        let context = &self.context;
+        let (handling, filing) = (&self.context, &self.filing);
         let actions = begun.into_iter().map(|(who, partition, began, place, task)| async move {
+            let context = if matches!(began, Began::Batch(_)) { filing } else { handling };
             let done = carry_out(context, &place, task).await;
             (who, partition, began, done)
         });
@@ -140,7 +153,7 @@ impl<'a> Rounds<'a> {
         }
         let is_any = !done.is_empty();
         for (who, partition, began, done) in done {
-            self.told(&began, &done, now_ms);
+            was_told(self.book, &began, &done, now_ms);
             let held = &mut self.workers[who].held;
             let is_as_known = held.get_mut(&partition).is_some_and(|(_, work, _)| work.take_in(now_ms, done));
             if !is_as_known {
@@ -155,6 +168,11 @@ impl<'a> Rounds<'a> {
         is_any
     }
 
+    /// Whether a worker was told what only a store says that is gone.
+    pub(super) fn says_store_is_gone(&self) -> bool {
+        self.book.is_store_gone
+    }
+
     fn next_number(&mut self) -> u64 {
         self.book.last_number += 1;
         self.book.last_number
@@ -165,14 +183,21 @@ impl<'a> Rounds<'a> {
         if self.workers[who].held.contains_key(&partition) {
             return;
         }
-        let progress = Progress::new(GROUP.to_owned(), partition_id(ORDERS, partition));
-        if begin_at(&self.db, &progress, 0).await.is_err() {
+        let is_of_batches = self.workers[who].is_of_batches;
+        let group = if is_of_batches { FILING } else { GROUP };
+        let progress = Progress::new(group.to_owned(), partition_id(ORDERS, partition));
+        if begin_at(&self.db, &progress, 0).await.is_err() || found_group(&self.db, group).await.is_err() {
             return;
         }
         let Ok(loaded) = load_begun(&self.db, progress).await else { return };
         let place = Place { at: TopicPartition::new(ORDERS, partition), progress: loaded.progress.clone() };
         let next = loaded.committed;
-        self.workers[who].held.insert(partition, (place, Work::keyed(LIMITS, loaded), next));
+        let work = if is_of_batches {
+            Work::Ordered(OrderedWork::new(BATCH_MAX, loaded.committed, loaded.failed))
+        } else {
+            Work::keyed(LIMITS, loaded)
+        };
+        self.workers[who].held.insert(partition, (place, work, next));
     }
 
     /// Reads so many records for a worker.
@@ -200,67 +225,14 @@ impl<'a> Rounds<'a> {
                     tasks.push(task);
                 }
                 tasks.extend(work.next_step(now_ms, all || rng.random_bool(0.3)));
+                if !all && rng.random_bool(0.05) {
+                    tasks.extend(work.refresh());
+                }
                 let of = |task: Task| (who, *partition, began(*partition, &task), place.clone(), task);
                 begun.extend(tasks.into_iter().map(of));
             }
         }
         begun
-    }
-
-    /// Takes in what a worker was told.
-    fn told(&mut self, began: &Began, done: &Done, now_ms: i64) {
-        let Book { expected, doubts, .. } = &mut *self.book;
-        let is_parked_until = |expected: &Expected, spot: &Spot, due_ms: i64| {
-            let state = expected.states.get(spot);
-            let is_so = matches!(state, Some(State::Parked { due_ms: until_ms, .. }) if *until_ms == due_ms);
-            assert!(is_so, "{spot:?} is said to be parked until {due_ms}, and is {state:?}");
-        };
-        let is_over = |expected: &Expected, spot: &Spot| {
-            let state = expected.states.get(spot);
-            let is_so = matches!(state, Some(State::Handled | State::Buried { .. }));
-            assert!(is_so, "{spot:?} is said to be dealt with, and is {state:?}");
-        };
-        match (began, done) {
-            (Began::Handle(spot), Done::Action { ended, .. }) => match ended {
-                Ended::Handled => {
-                    assert!(expected.is_fresh(*spot), "{spot:?} is handled once");
-                    expected.tried(*spot, now_ms);
-                    is_over(expected, spot);
-                }
-                Ended::ParkedUntil(due_ms) => {
-                    assert!(expected.is_fresh(*spot), "{spot:?} is handled once");
-                    expected.tried(*spot, now_ms);
-                    is_parked_until(expected, spot, *due_ms);
-                }
-                Ended::FoundDone(_) => doubts.push(Doubt::DealtWith(*spot)),
-                Ended::GivenBack => doubts.push(Doubt::Handle { spot: *spot, now_ms }),
-                Ended::Moved => {}
-            },
-            (Began::Retry(spot), Done::Action { ended, .. }) => {
-                if *ended == Ended::GivenBack {
-                    return doubts.push(Doubt::Retry { spot: *spot, now_ms });
-                }
-                // Or another worker was told of it first.
-                if expected.is_due(*spot, now_ms) {
-                    expected.tried(*spot, now_ms);
-                }
-                match ended {
-                    Ended::ParkedUntil(due_ms) => is_parked_until(expected, spot, *due_ms),
-                    _ => is_over(expected, spot),
-                }
-            }
-            (Began::Park(spots), Done::Action { ended, .. }) => match ended {
-                Ended::ParkedUntil(_) => expected.parked_behind(spots),
-                Ended::GivenBack => doubts.push(Doubt::Park(spots.clone())),
-                _ => {}
-            },
-            (Began::Advance(partition, from, to), Done::Advance { is_made, .. }) => match is_made {
-                Some(true) => assert_eq!(expected.committed.insert(*partition, *to), Some(*from)),
-                Some(false) => {}
-                None => doubts.push(Doubt::Advance { partition: *partition, to: *to }),
-            },
-            (began, done) => unreachable!("{done:?} is not what comes of {began:?}"),
-        }
     }
 
     /// Sends the next dead letter back, as a producer would, and commits that then.
@@ -322,6 +294,6 @@ fn began(partition: i32, task: &Task) -> Began {
             Began::Park(records.iter().map(|(offset, _)| (partition, *offset)).collect())
         }
         Task::Advance(step) => Began::Advance(partition, step.from, step.to),
-        Task::Batch(_) => unreachable!("it handles events, not batches"),
+        Task::Batch(batch) => Began::Batch(Tried::of(partition, batch)),
     }
 }

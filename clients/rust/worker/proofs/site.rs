@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_format::{
-    BrokerId, DoneKey, LogKey, LogValue, Offset, OffsetKey, OffsetValue, OutboxKey, ParkedKey, ParkedValue,
-    PartitionId, PartitionIndex, TopicId, UserKey,
+    BrokerId, DoneKey, GroupKey, LogKey, LogValue, Offset, OffsetKey, OffsetValue, OutboxKey, ParkedKey,
+    ParkedValue, PartitionId, PartitionIndex, TopicId, UserKey,
 };
 use tidegate_log::{Ownership, take_ownership};
 use tidegate_outbox::relay::{Relay, RelaySettings};
@@ -15,13 +15,18 @@ use tidegate_protocol::batch::{BatchHeader, decode_records};
 use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
 use uuid::Uuid;
 
-use super::application::{CLERKS, ENTRIES, GROUP, LETTERS, ORDERS, ORDERS_PARTITIONS, clerk_key};
+use super::application::{
+    CLERKS, ENTRIES, FILING, FILING_LETTERS, GROUP, LETTERS, ORDERS, ORDERS_PARTITIONS, clerk_key,
+};
+use super::filed::Front;
 use crate::ConsumerRecord;
+use crate::worker::failed::FailedRecord;
 
 /// A record's place in the topic of orders: partition and offset.
 pub(super) type Spot = (i32, i64);
 
-const TOPICS: [(&str, i32); 3] = [(ORDERS, ORDERS_PARTITIONS), (ENTRIES, 1), (LETTERS, 1)];
+const TOPICS: [(&str, i32); 4] =
+    [(ORDERS, ORDERS_PARTITIONS), (ENTRIES, 1), (LETTERS, 1), (FILING_LETTERS, 1)];
 /// The group whose committed offset says what was sent back.
 pub(super) const REDRIVE_GROUP: &str = "billing.redrive";
 /// More than a test has of anything.
@@ -116,6 +121,7 @@ pub(super) struct Stored {
     pub(super) orders: BTreeMap<Spot, ConsumerRecord>,
     pub(super) entries: Vec<ConsumerRecord>,
     pub(super) letters: Vec<ConsumerRecord>,
+    pub(super) filing_letters: Vec<ConsumerRecord>,
     /// Entries that no relay has moved yet.
     pub(super) outbox: usize,
     pub(super) committed: BTreeMap<i32, i64>,
@@ -123,6 +129,11 @@ pub(super) struct Stored {
     /// What is parked, and under which key.
     pub(super) parked: BTreeMap<Spot, (Bytes, ParkedValue)>,
     pub(super) redriven: i64,
+    /// Where each partition is for the group that handles batches.
+    pub(super) filed: BTreeMap<i32, Front>,
+    /// Marks and parked records of that group, which has none; and whether it is listed.
+    pub(super) filing_rows: usize,
+    pub(super) is_filing_listed: bool,
     pub(super) clerks: BTreeMap<u8, u64>,
 }
 
@@ -135,7 +146,8 @@ impl Stored {
             let id = partition_id(ORDERS, partition);
             let records = read_log(&mut txn, ORDERS, partition, 0).await?;
             orders.extend(records.into_iter().map(|record| ((partition, record.offset), record)));
-            committed.extend(offset(&mut txn, GROUP, id).await?.map(|offset| (partition, offset)));
+            let offset = offset(&mut txn, GROUP, id).await?;
+            committed.extend(offset.map(|offset| (partition, offset.offset.0)));
             for (key, _) in rows(&mut txn, DoneKey::range(GROUP, id)).await? {
                 marks.insert((partition, DoneKey::decode(&key).expect("a mark").offset.0));
             }
@@ -145,6 +157,16 @@ impl Stored {
                 parked.insert((partition, key.offset.0), (key.key, row));
             }
         }
+        let (mut filed, mut filing_rows) = (BTreeMap::new(), 0);
+        for partition in 0..ORDERS_PARTITIONS {
+            let id = partition_id(ORDERS, partition);
+            filed.insert(partition, offset(&mut txn, FILING, id).await?.map_or_else(Front::default, front));
+            for range in [DoneKey::range(FILING, id), ParkedKey::range(FILING, id)] {
+                filing_rows += rows(&mut txn, range).await?.len();
+            }
+        }
+        let group = GroupKey { group: FILING.to_owned() }.encode();
+        let is_filing_listed = txn.get(&group).await?.is_some();
         let mut outbox = 0;
         for id in partitions() {
             outbox += rows(&mut txn, OutboxKey::range(id)).await?.len();
@@ -159,13 +181,51 @@ impl Stored {
         }
         let entries = read_log(&mut txn, ENTRIES, 0, 0).await?;
         let letters = read_log(&mut txn, LETTERS, 0, 0).await?;
-        let redriven = offset(&mut txn, REDRIVE_GROUP, partition_id(LETTERS, 0)).await?.unwrap_or(0);
-        Ok(Self { orders, entries, letters, outbox, committed, marks, parked, redriven, clerks })
+        let filing_letters = read_log(&mut txn, FILING_LETTERS, 0, 0).await?;
+        let redriven = offset(&mut txn, REDRIVE_GROUP, partition_id(LETTERS, 0)).await?;
+        let redriven = redriven.map_or(0, |row| row.offset.0);
+        Ok(Self {
+            orders,
+            entries,
+            letters,
+            filing_letters,
+            outbox,
+            committed,
+            marks,
+            parked,
+            redriven,
+            filed,
+            filing_rows,
+            is_filing_listed,
+            clerks,
+        })
     }
 }
 
-/// The committed offset of a group.
-async fn offset(txn: &mut impl Txn, group: &str, id: PartitionId) -> Result<Option<i64>, ReadError> {
+impl Stored {
+    /// Whether both groups have dealt with all that is there.
+    pub(super) fn is_dealt_with(&self) -> bool {
+        let records = |partition: i32| self.orders.keys().filter(|spot| spot.0 == partition).count();
+        let end = |partition: i32| i64::try_from(records(partition)).expect("a few");
+        let is_read = self.committed.iter().all(|(partition, offset)| end(*partition) == *offset);
+        let is_filed = self.filed.iter().all(|(partition, front)| end(*partition) == front.committed);
+        let is_nothing_left = self.parked.is_empty() && self.marks.is_empty() && self.outbox == 0;
+        is_read && is_filed && is_nothing_left
+    }
+}
+
+/// The committed offset of a group, with what is noted there.
+pub(super) async fn offset(
+    txn: &mut impl Txn,
+    group: &str,
+    id: PartitionId,
+) -> Result<Option<OffsetValue>, ReadError> {
     let row = txn.get(&OffsetKey { group: group.to_owned(), id }.encode()).await?;
-    Ok(row.map(|row| OffsetValue::decode(row).expect("an offset").offset.0))
+    Ok(row.map(|row| OffsetValue::decode(row).expect("an offset")))
+}
+
+fn front(row: OffsetValue) -> Front {
+    let noted = (!row.metadata.is_empty())
+        .then(|| FailedRecord::from_metadata(&row.metadata).expect("nobody else notes anything there"));
+    Front { committed: row.offset.0, noted }
 }
