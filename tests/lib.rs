@@ -23,6 +23,7 @@ pub mod scheduled_topic;
 pub mod shared_ledger;
 pub mod store_under_test;
 pub mod tcp_proxy;
+pub mod test_process;
 pub mod tikv_cluster;
 pub mod tikv_process;
 pub mod wire;

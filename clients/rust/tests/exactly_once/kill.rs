@@ -1,13 +1,12 @@
 //! A process with broker and worker is killed, again and again, in the midst of its work.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use tidegate::store::{EmbeddedOptions, EmbeddedStore, SystemClock};
 use tidegate::{Event, Outcome};
 use tidegate_broker::BrokerStore;
+use tidegate_tests::test_process::TestProcess;
 
 use super::stage::{Ledger, Stage, TOPIC, enter};
 
@@ -63,24 +62,12 @@ async fn work(directory: &Path) {
 
 /// Starts the process, and kills it once it has said so often that more was handled.
 fn kill_after(directory: &Path, says: usize) {
-    let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", TEST, "--nocapture"])
-        .env(DIRECTORY, directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a process");
-    let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
-    let mut said = 0;
-    for line in lines {
-        if line.expect("text").starts_with("handled ") {
-            said += 1;
-        }
-        if said == says {
-            child.kill().expect("it runs until it is killed");
-        }
+    let directory = directory.to_str().expect("a path in UTF-8");
+    let mut process = TestProcess::start(TEST, &[(DIRECTORY, directory)]);
+    for _ in 0..says {
+        process.said("handled ");
     }
-    let status = child.wait().expect("it was killed");
-    assert!(said >= says, "it ran until it was killed: {status}");
+    process.kill();
 }
 
 /// How often something is killed: as `TIDEGATE_KILL_ROUNDS` says.

@@ -7,7 +7,6 @@ mod chain;
 mod failures;
 mod kill;
 mod port;
-mod process;
 mod rebalances;
 mod stage;
 mod stores;

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use tidegate::Tidegate;
 use tidegate_broker::BrokerStore;
+use tidegate_tests::test_process::TestProcess;
 
 use super::application::Application;
 use super::chain::{self, Chain, KEYS, PER_ROUND};
 use super::kill::open;
-use super::process::Process;
 use super::stage::{Stage, in_time};
 
 /// Set for the process that is to be killed: the directory of its store, and where it listens.
@@ -34,9 +34,9 @@ async fn serve(directory: &Path, listen: SocketAddr) {
 }
 
 /// Starts a broker in a process of its own, and gives where it listens.
-fn start(directory: &Path, listen: &str) -> (Process, String) {
+fn start(directory: &Path, listen: &str) -> (TestProcess, String) {
     let directory = directory.to_str().expect("a path in UTF-8");
-    let mut broker = Process::start(TEST, &[(DIRECTORY, directory), (LISTEN, listen)]);
+    let mut broker = TestProcess::start(TEST, &[(DIRECTORY, directory), (LISTEN, listen)]);
     let address = broker.said(SERVING);
     (broker, address)
 }

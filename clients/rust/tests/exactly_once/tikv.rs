@@ -4,11 +4,11 @@
 use tidegate::Tidegate;
 use tidegate_broker::BrokerStore;
 use tidegate_store::{TikvOptions, TikvStore};
+use tidegate_tests::test_process::TestProcess;
 use tidegate_tests::tikv_cluster::TikvCluster;
 
 use super::application::Application;
 use super::chain::{self, Chain, KEYS, PER_ROUND};
-use super::process::Process;
 use super::stage::{Stage, in_time};
 
 /// Set for the process that is to be killed: the namespace of its store, and where its broker listens.
@@ -42,7 +42,7 @@ async fn workers_on_tikv_handle_each_event_once() {
     Chain::create_topics(&application).await;
     let mut sent = 0;
     for _ in 0..super::kill::rounds(ROUNDS) {
-        let worker = Process::start(TEST, &[(NAMESPACE, &namespace), (BROKER, &address)]);
+        let worker = TestProcess::start(TEST, &[(NAMESPACE, &namespace), (BROKER, &address)]);
         application.send(sent..sent + PER_ROUND, KEYS).await;
         sent += PER_ROUND;
         chain::until_half_done(&application, sent).await;
