@@ -14,6 +14,9 @@ mod crash;
 mod doubts;
 mod expected;
 mod filed;
+mod follow;
+#[cfg(feature = "embedded")]
+mod kill;
 mod rounds;
 mod site;
 mod told;

@@ -102,7 +102,7 @@ fn check_logs(expected: &Expected, stored: &Stored) {
 }
 
 /// A dead letter: which record it was, how often it was tried, why it was given up, its key and value.
-type Letter = (String, String, String, Option<Bytes>, Option<Bytes>);
+pub(super) type Letter = (String, String, String, Option<Bytes>, Option<Bytes>);
 
 fn check_letters(expected: &Expected, stored: &Stored) {
     let letter = |spot: &Spot, attempts: u32, cause: &String| {
@@ -123,6 +123,16 @@ fn check_letters(expected: &Expected, stored: &Stored) {
     });
     assert_eq!(letters(FILING_LETTERS, &stored.filing_letters), sorted(filing), "dead letters of batches");
     assert_eq!(stored.redriven, expected.redriven);
+}
+
+/// Dead letters, by the record that they were.
+pub(super) fn letter_spots(stored: &[ConsumerRecord]) -> BTreeMap<Spot, Letter> {
+    let number = |of: &str| of.parse::<i64>().expect("a number");
+    let letters = letters(LETTERS, stored).into_iter().map(|letter| {
+        let (partition, offset) = letter.0.split_once('/').expect("a place");
+        ((i32::try_from(number(partition)).expect("a few"), number(offset)), letter)
+    });
+    letters.collect()
 }
 
 fn letters(topic: &str, stored: &[ConsumerRecord]) -> Vec<Letter> {
