@@ -73,6 +73,8 @@
 //! ```
 
 mod attempt;
+#[cfg(test)]
+mod attempt_tests;
 mod batch;
 mod builder;
 mod context;

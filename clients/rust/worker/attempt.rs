@@ -4,7 +4,7 @@
 //! the claim or not at all. What a handler that fails has written is never committed: what becomes of the record is written by
 //! a transaction of its own, which claims it again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tidegate_outbox::EventLimits;
 use tidegate_store::Store;
@@ -86,11 +86,13 @@ impl<S: Store> Context<S> {
     pub(crate) async fn retry(&self, place: &Place, lane: &Lane, offset: i64) -> Ended {
         let (progress, at) = (&place.progress, &place.at);
         let now_ms = self.now_ms();
+        let tried_from = &Mutex::new(None);
         let tried = self.db.try_transaction(|tx| async move {
             let found = progress.find_parked(&mut *tx.store().await?, lane, offset, now_ms).await?;
             if let Parked::Due(row) = &found {
                 progress.unpark(&mut *tx.store().await?, lane, offset);
                 let failures = row.attempts;
+                *tried_from.lock().expect("nobody panics") = Some((failures, row.due_ms));
                 let record = Arc::new(parked::record(at, offset, row.clone()));
                 self.call(Called::Event(Event::new(record, failures)), tx).await?;
             }
@@ -105,6 +107,10 @@ impl<S: Store> Context<S> {
         let settled = self.db.try_transaction(|tx| async move {
             let found = progress.find_parked(&mut *tx.store().await?, lane, offset, now_ms).await?;
             let Parked::Due(row) = &found else { return Ok((found, None)) };
+            if *tried_from.lock().expect("nobody panics") != Some((row.attempts, row.due_ms)) {
+                // Another worker has tried it meanwhile, and that is what counts: it is due again already.
+                return Ok((Parked::NotBefore(row.due_ms), None));
+            }
             let verdict = self.decide(place, offset, failure.clone(), row.attempts);
             progress.unpark(&mut *tx.store().await?, lane, offset);
             let record = parked::record(at, offset, row.clone());
