@@ -1,7 +1,7 @@
 //! Errors, named by what the caller must do.
 
 use tidegate_format::{FormatError, ModelId, NameError};
-use tidegate_outbox::PublishError;
+use tidegate_outbox::{LoadError, PublishError};
 use tidegate_store::{CommitError, CommitToken, ReadError};
 
 /// Why a call or a transaction failed. Unless it is [`Error::Unknown`], nothing of the transaction was applied.
@@ -161,7 +161,18 @@ pub enum Error {
     Query(#[from] QueryError),
     /// An event was refused.
     #[error(transparent)]
-    Publish(#[from] PublishError),
+    Publish(PublishError),
+}
+
+impl From<PublishError> for Error {
+    /// A store that does not answer has refused nothing.
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Load(LoadError::Read(error)) => Self::Read(error),
+            PublishError::Load(LoadError::Format(error)) => Self::Format(error),
+            refused => Self::Publish(refused),
+        }
+    }
 }
 
 /// Why a model cannot be stored. Correct it; trying again gives the same answer.

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidegate_format::{EventIdKey, EventValue, Kind};
 use tidegate_store::faulty::{CommitFault, On};
-use tidegate_store::{CommitError, KeyRange, ManualClock, MemoryStore, Store};
+use tidegate_store::{CommitError, KeyRange, ManualClock, MemoryStore, ReadError, Store};
 
 use crate::blog::faulty;
 use crate::fixture::{Fixture, NOW_MS, header, memory_store, rows, waiting};
-use crate::{Db, DbSettings, InputError, Model, NewEvent, TimeMs, WriteOptions};
+use crate::{Db, DbSettings, Error, InputError, Model, NewEvent, TimeMs, WriteOptions};
 
 /// A parcel that knows when it was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
@@ -290,4 +290,15 @@ async fn a_model_s_event_with_a_unique_id_is_announced_once_while_the_row_is_wri
     assert_eq!(events(&db).await.len(), 1);
     let range = KeyRange::prefix(&[Kind::EventId.tag()]);
     assert_eq!(rows(db.store(), (range.start, range.end)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_has_refused_no_event() {
+    let db = Fixture::over(faulty(memory_store()), DbSettings::default()).db;
+    let gone = ReadError::Unavailable { reason: "a test".to_owned() };
+    db.store().faults().fail_read(On::next(), gone.clone());
+    let published = db.transaction(|tx| async move {
+        tx.publish(NewEvent::new("parcel.lost").topic("parcels").key("1")).await.map(drop)
+    });
+    assert_eq!(published.await, Err(Error::Read(gone)));
 }

@@ -1,5 +1,7 @@
-//! What becomes of a record that another worker tries at the same time.
+//! What becomes of a record that is given up while the store fails at each read of it in turn, and of one that another worker
+//! tries at the same time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,15 +12,21 @@ use tidegate_store::{FaultyStore, MemoryStore, ReadError, SystemClock};
 use uuid::Uuid;
 
 use super::attempt::{Ended, Place};
+use super::batch::BatchEnded;
 use super::context::{Context, Handler};
 use super::lane::Lane;
 use super::load::begin_at;
+use super::ordered::Batch;
+use super::outcome::Outcome;
 use super::parked;
 use super::progress::{Parked, Progress};
 use crate::model::NoWakeup;
 use crate::{ConsumerRecord, Db, DbSettings, RetryPolicy, TopicPartition};
 
 type Unreliable = FaultyStore<MemoryStore>;
+
+/// More reads than it takes.
+const READS_MAX: usize = 20;
 
 fn unreliable(read: usize) -> Db<Unreliable> {
     let mut nonce = 0;
@@ -54,6 +62,48 @@ async fn place(db: &Db<Unreliable>) -> Place {
     // It may be this that the store fails at.
     while begin_at(db, &progress, 0).await.is_err() {}
     Place { at: TopicPartition::new("orders", 0), progress }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_puts_no_dead_letter_off() {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for read in 0..READS_MAX {
+        let db = unreliable(read);
+        let place = place(&db).await;
+        let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
+        let context = context(db, Handler::Each(Box::new(call)));
+        let (lane, record) = (Lane::Alone(0), record());
+        let ended = context.handle(&place, &lane, &record, 0).await;
+        *seen.entry(if ended == Ended::GivenBack { "given back" } else { "buried" }).or_default() += 1;
+        if ended == Ended::GivenBack {
+            assert_eq!(context.handle(&place, &lane, &record, 0).await, Ended::Handled, "read {read}");
+        } else {
+            assert_eq!(ended, Ended::Handled, "read {read}");
+        }
+        assert_eq!(context.counters.figures().dead_letters, 1, "read {read}");
+    }
+    assert!(seen["given back"] > 2 && seen["buried"] > 2, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_puts_no_dead_letter_of_a_batch_off() {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for read in 0..READS_MAX {
+        let db = unreliable(read);
+        let place = place(&db).await;
+        let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
+        let context = context(db, Handler::Batch(Box::new(call)));
+        let batch = Batch { from: 0, to: 1, records: vec![(0, record())], noted: None };
+        let ended = context.handle_batch(&place, &batch).await;
+        *seen.entry(if ended == BatchEnded::GivenBack { "given back" } else { "buried" }).or_default() += 1;
+        if ended == BatchEnded::GivenBack {
+            assert_eq!(context.handle_batch(&place, &batch).await, BatchEnded::Handled, "read {read}");
+        } else {
+            assert_eq!(ended, BatchEnded::Handled, "read {read}");
+        }
+        assert_eq!(context.counters.figures().dead_letters, 1, "read {read}");
+    }
+    assert!(seen["given back"] > 2 && seen["buried"] > 2, "{seen:?}");
 }
 
 /// Parks the record as having failed so often, whatever was there.

@@ -269,9 +269,5 @@ pub(super) async fn run<S: Store>(
 
 /// Whether an error is that of a store which is gone.
 fn is_loss(error: &Error) -> bool {
-    use tidegate_outbox::{LoadError, PublishError};
-    matches!(
-        error,
-        Error::Read(_) | Error::Commit(_) | Error::Publish(PublishError::Load(LoadError::Read(_)))
-    )
+    matches!(error, Error::Read(_) | Error::Commit(_))
 }
