@@ -71,7 +71,7 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_off() {
         let db = unreliable(read);
         let place = place(&db).await;
         let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
-        let context = context(db, Handler::Each(Box::new(call)));
+        let context = context(db, Handler::Each(Arc::new(call)));
         let (lane, record) = (Lane::Alone(0), record());
         let ended = context.handle(&place, &lane, &record, 0).await;
         *seen.entry(if ended == Ended::GivenBack { "given back" } else { "buried" }).or_default() += 1;
@@ -92,7 +92,7 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_of_a_batch_off() {
         let db = unreliable(read);
         let place = place(&db).await;
         let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
-        let context = context(db, Handler::Batch(Box::new(call)));
+        let context = context(db, Handler::Batch(Arc::new(call)));
         let batch = Batch { from: 0, to: 1, records: vec![(0, record())], noted: None };
         let ended = context.handle_batch(&place, &batch).await;
         *seen.entry(if ended == BatchEnded::GivenBack { "given back" } else { "buried" }).or_default() += 1;
@@ -130,7 +130,7 @@ async fn a_try_of_a_record_that_another_worker_tried_meanwhile_counts_for_nothin
         }
         .boxed()
     };
-    let context = context(db.clone(), Handler::Each(Box::new(call)));
+    let context = context(db.clone(), Handler::Each(Arc::new(call)));
     assert_eq!(context.retry(&place, &Lane::Alone(0), 0).await, Ended::ParkedUntil(6));
     let tx = db.begin().await.expect("the store is there");
     let mut txn = tx.store().await.expect("it is open");

@@ -129,7 +129,7 @@ impl<S: Store> WorkerBuilder<S> {
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
         let call = move |event, tx| handler(event, tx).map(IntoOutcome::into_outcome).boxed();
-        self.spawn(Handler::Each(Box::new(call))).await
+        self.spawn(Handler::Each(Arc::new(call))).await
     }
 
     /// Starts it: the events of each partition are handled in order, several in one transaction.
@@ -146,7 +146,7 @@ impl<S: Store> WorkerBuilder<S> {
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
         let call = move |events, tx| handler(events, tx).map(IntoOutcome::into_outcome).boxed();
-        self.spawn(Handler::Batch(Box::new(call))).await
+        self.spawn(Handler::Batch(Arc::new(call))).await
     }
 
     async fn spawn(self, handler: Handler<S>) -> Result<Worker, WorkerError> {

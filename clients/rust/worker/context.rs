@@ -1,6 +1,7 @@
 //! What all tasks of a worker share: the database, the handler, and how a handler is called.
 //!
-//! A handler runs in a task of its own, so that one that panics, never returns or blocks its thread takes nobody along.
+//! A handler is called in a task of its own, so that one that panics, never returns or blocks its thread takes nobody along,
+//! whether it does so before its future is there or in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,9 @@ type Returned = BoxFuture<'static, Result<Outcome, String>>;
 /// An application's handler.
 pub(crate) enum Handler<S: Store> {
     /// Of events, side by side.
-    Each(Box<dyn Fn(Event, Tx<S>) -> Returned + Send + Sync>),
+    Each(Arc<dyn Fn(Event, Tx<S>) -> Returned + Send + Sync>),
     /// Of batches, in order.
-    Batch(Box<dyn Fn(Vec<Event>, Tx<S>) -> Returned + Send + Sync>),
+    Batch(Arc<dyn Fn(Vec<Event>, Tx<S>) -> Returned + Send + Sync>),
 }
 
 /// What a handler is called with.
@@ -79,12 +80,18 @@ impl<S: Store> Context<S> {
 
     /// Calls the handler within a transaction.
     pub(crate) async fn call(&self, what: Called, tx: Tx<S>) -> Result<(), Stop> {
-        let returned = match (&self.handler, what) {
-            (Handler::Each(handler), Called::Event(event)) => handler(event, tx),
-            (Handler::Batch(handler), Called::Batch(events)) => handler(events, tx),
+        let task = match (&self.handler, what) {
+            (Handler::Each(handler), Called::Event(event)) => {
+                let handler = handler.clone();
+                tokio::spawn(async move { handler(event, tx).await })
+            }
+            (Handler::Batch(handler), Called::Batch(events)) => {
+                let handler = handler.clone();
+                tokio::spawn(async move { handler(events, tx).await })
+            }
             _ => unreachable!("a worker calls its handler with what that handles"),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(returned));
+        let task = AbortOnDropHandle::new(task);
         let failed = |cause: String| Err(Stop::Failure(Failure::Failed(cause)));
         match tokio::time::timeout(self.handler_timeout, task).await {
             Err(_) => failed(format!("the handler took longer than {:?}", self.handler_timeout)),

@@ -92,9 +92,9 @@ impl<'a> Rounds<'a> {
     pub(super) fn new(store: &Disk, seed: u64, book: &'a mut Book) -> Self {
         let db = database(store.clone());
         let call = move |event, tx| handle(seed, event, tx).map(IntoOutcome::into_outcome).boxed();
-        let handling = context(&db, GROUP, Handler::Each(Box::new(call)));
+        let handling = context(&db, GROUP, Handler::Each(Arc::new(call)));
         let call = move |events, tx| file(seed, events, tx).map(IntoOutcome::into_outcome).boxed();
-        let filing = context(&db, FILING, Handler::Batch(Box::new(call)));
+        let filing = context(&db, FILING, Handler::Batch(Arc::new(call)));
         let kinds = [false, true].into_iter().flat_map(|is_of_batches| [is_of_batches; WORKERS]);
         let workers = kinds.map(|is_of_batches| Worker { is_of_batches, held: BTreeMap::new() }).collect();
         Self { store: store.clone(), db, context: handling, filing, seed, book, owners: None, workers }
