@@ -14,7 +14,7 @@ use super::sent_back::SentBack;
 use crate::offsets::{self, Committed, Committer, OffsetSpec, list_offsets};
 use crate::{
     Client, ClientOptions, Consumer, ConsumerOptions, ConsumerRecord, Error, Producer, ProducerOptions,
-    ProducerRecord, Start, TopicPartition,
+    ProducerRecord, SCHEDULE_ID_HEADER, Start, TopicPartition,
 };
 
 /// How often a record was sent back, as a decimal number.
@@ -37,8 +37,9 @@ pub enum DeadLetters {
 /// Sends the dead letters of a group and a topic back to the topic that they come from, at most `max` of them: those that
 /// were there when this was called and were not sent back before. Says how many that were.
 ///
-/// A record that comes back has its key, value and headers, without those of a dead letter and with [`REDRIVEN`]. All groups
-/// that read the topic see it again.
+/// A record that comes back has its key, value and headers, without those of a dead letter and with [`REDRIVEN`]. It is under no
+/// schedule's name any more (`tidegate-schedule-id`): what waits under that name by now is another, and stays. All groups that
+/// read the topic see it again.
 ///
 /// # Errors
 /// As any call; what was sent back until then counts.
@@ -224,7 +225,9 @@ pub(super) fn send_back(letter: ConsumerRecord, topic: &str) -> ProducerRecord {
     let origin = letter.header(DEAD_LETTER_TOPIC).and_then(|name| std::str::from_utf8(name).ok());
     let origin = origin.unwrap_or(topic).to_owned();
     let mut headers = letter.headers;
-    headers.retain(|(name, _)| !name.starts_with(PREFIX) && name != REDRIVEN);
+    // Under its name it would take the place of what waits there since.
+    let goes = |name: &str| name.starts_with(PREFIX) || [REDRIVEN, SCHEDULE_ID_HEADER].contains(&name);
+    headers.retain(|(name, _)| !goes(name));
     headers.push((REDRIVEN.to_owned(), Some((before + 1).to_string().into())));
     ProducerRecord { key: letter.key, value: letter.value, headers, ..ProducerRecord::to(origin) }
 }

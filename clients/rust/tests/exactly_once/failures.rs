@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidegate::store::{Clock, SystemClock};
+use tidegate::store::{Clock, MemoryStore, SystemClock};
 use tidegate::{
     DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
-    DEAD_LETTER_TOPIC, DeadLetters, Event, Outcome, RetryPolicy, TopicPartition,
+    DEAD_LETTER_TOPIC, DeadLetters, Event, NewTopic, Outcome, Producer, ProducerOptions, ProducerRecord,
+    RetryPolicy, TopicPartition,
 };
 
 use super::stage::{DEAD_LETTERS, GROUP, Stage, TOPIC, enter, enter_it, until};
@@ -295,6 +296,43 @@ async fn single_dead_letters_are_sent_back_by_place_or_key_and_passed_over_with_
     let mut numbers: Vec<i64> = stage.ledgers().await.into_values().flatten().collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..14).collect::<Vec<_>>(), "each once");
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_is_sent_back_leaves_alone_what_waits_under_its_schedule_by_now() {
+    let stage = Stage::on(MemoryStore::new(Arc::new(SystemClock)).into(), 1).await;
+    let configs = vec![("tidegate.delivery".to_owned(), "scheduled".to_owned())];
+    let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(1), configs };
+    stage.admin().await.create_topic(&topic).await.expect("a new topic");
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = is_well.clone();
+    let worker = stage.member().start(move |event: Event, tx| {
+        let well = well.clone();
+        async move {
+            if !well.load(Ordering::SeqCst) {
+                return Ok(Outcome::Reject("not now".to_owned()));
+            }
+            enter(&event, &tx).await.map(|()| Outcome::Ack)
+        }
+    });
+    let worker = worker.await.expect("it starts");
+    let producer = Producer::connect(stage.client(), ProducerOptions::default()).await.expect("it listens");
+    let schedule = async |number: i64, due_ms: i64| {
+        let record = ProducerRecord::to(TOPIC).key("1").value(number.to_string());
+        producer.schedule("reminder", due_ms, record).await.expect("it is held")
+    };
+    schedule(1, stage.now_ms() + 50).await;
+    assert_eq!(stage.read(DEAD_LETTERS, 1).await.len(), 1);
+    assert_eq!(schedule(2, stage.now_ms() + 3_600_000).await.offset, None, "it waits");
+    is_well.store(true, Ordering::SeqCst);
+    assert_eq!(tidegate::redrive(stage.client(), TOPIC, GROUP, None).await, Ok(1));
+    stage.until_handled(1).await;
+    assert_eq!(stage.ledgers().await["1"], [1]);
+    let still_waits = stage.db.transaction(|tx| async move { tx.cancel_schedule(TOPIC, "reminder").await });
+    assert_eq!(still_waits.await, Ok(true));
+    producer.close().await;
     worker.stop().await.expect("it stops");
     stage.broker.stop().await;
 }
