@@ -79,10 +79,11 @@ pub(super) enum Done {
 const REST_MS: i64 = 500;
 
 impl Held {
-    pub(super) fn new(epoch: u64) -> Self {
+    /// One that is to be loaded: at once, or then.
+    pub(super) fn new(epoch: u64, load_at_ms: Option<i64>) -> Self {
         Self {
             epoch,
-            state: State::Loading { failures: 0, retry_at_ms: None },
+            state: State::Loading { failures: 0, retry_at_ms: load_at_ms },
             tasks: HashMap::new(),
             is_paused: false,
             is_draining: false,
@@ -122,6 +123,14 @@ impl Held {
 impl Work {
     pub(super) fn keyed(limits: Limits, loaded: Loaded) -> Self {
         Self::Keyed(PartitionWork::new(limits, loaded.committed, loaded.marked, loaded.parked))
+    }
+
+    /// The offset after the last record that was offered.
+    pub(super) fn next_offset(&self) -> i64 {
+        match self {
+            Self::Keyed(work) => work.next_offset(),
+            Self::Ordered(work) => work.next_offset(),
+        }
     }
 
     pub(super) fn offer(&mut self, now_ms: i64, record: Record) {

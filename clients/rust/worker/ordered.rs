@@ -58,6 +58,11 @@ impl<R: Clone> OrderedWork<R> {
         self.committed
     }
 
+    /// The offset after the last record that was offered.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         usize::from(self.running.is_some())
     }

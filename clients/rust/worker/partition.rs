@@ -140,7 +140,6 @@ impl<R: Clone> PartitionWork<R> {
     }
 
     /// The offset after the last record that was offered.
-    #[cfg(test)]
     pub(crate) fn next_offset(&self) -> i64 {
         self.next_offset
     }

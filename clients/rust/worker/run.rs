@@ -37,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The waits before a partition is loaded again: the first, and the longest.
 const RELOAD_MS: i64 = 100;
 const RELOAD_MAX_MS: i64 = 5_000;
+/// The wait before a partition is loaded whose records begin anew.
+const ANEW_MS: i64 = 1_000;
 /// How long damaged records rest before they are fetched again.
 const DAMAGED: Duration = Duration::from_secs(1);
 
@@ -147,14 +149,34 @@ impl<S: Store> Run<S> {
             self.rebalanced(rebalanced);
         }
         let now_ms = self.context.now_ms();
+        let mut begun_anew = BTreeSet::new();
         for record in records {
-            let held = self.held.get_mut(&record.topic_partition());
+            let at = record.topic_partition();
             // Of a partition that is being loaded they come again.
-            if let Some((_, work)) = held.and_then(Held::work) {
+            let Some((_, work)) = self.held.get_mut(&at).and_then(Held::work) else { continue };
+            if record.offset < work.next_offset() {
+                begun_anew.insert(at);
+            } else {
                 work.offer(now_ms, Arc::new(record));
             }
         }
+        begun_anew.iter().for_each(|at| self.begins_anew(at, now_ms));
         Ok(())
+    }
+
+    /// The consumer was sent back to the log's beginning: what is known of a partition is of another one.
+    fn begins_anew(&mut self, at: &TopicPartition, now_ms: i64) {
+        if self.held.get(at).is_some_and(|held| held.is_draining) {
+            return;
+        }
+        tracing::warn!(
+            group = self.context.group, partition = %at,
+            "records begin anew, as of a topic that was deleted and created again: loading again"
+        );
+        self.drop_partition(at);
+        self.next_epoch += 1;
+        // Not at once: if the committed offset lies past the end, this is how it goes on until somebody sets it.
+        self.held.insert(at.clone(), Held::new(self.next_epoch, Some(now_ms + ANEW_MS)));
     }
 
     fn rebalanced(&mut self, rebalanced: Rebalanced) {
@@ -174,7 +196,7 @@ impl<S: Store> Run<S> {
         for at in partitions {
             self.drop_partition(&at);
             self.next_epoch += 1;
-            self.held.insert(at.clone(), Held::new(self.next_epoch));
+            self.held.insert(at.clone(), Held::new(self.next_epoch, None));
             self.begin_to_load(&at);
         }
     }

@@ -11,4 +11,5 @@ mod rebalances;
 mod stage;
 mod stores;
 mod tikv;
+mod topics;
 mod zombies;
