@@ -21,29 +21,32 @@ use crate::model::Error;
 pub(crate) enum BatchEnded {
     /// It is handled, or its one record has become a dead letter.
     Handled,
-    /// It failed: half of it is tried at once, or the one record that it has then.
-    Failed(Option<i64>),
+    /// It failed: half of it is tried at once.
+    Failed,
+    /// Its one record failed, which is noted.
+    FailedAlone(FailedRecord),
     /// The handler wants it again then.
     PutOff(i64),
-    /// The committed offset is not where it should be: the partition is to be loaded again.
+    /// The committed offset, or what is noted there, is not as it should be: the partition is to be loaded again.
     Moved,
     /// Nothing, as the store is away.
     GivenBack,
 }
 
-/// The committed offset is not where it should be.
+/// The committed offset, or what is noted there, is not as it should be.
 const MOVED: bool = false;
 
 impl<S: Store> Context<S> {
     /// Handles a batch; one without records only renews the committed offset.
     pub(crate) async fn handle_batch(&self, place: &Place, batch: &Batch<Arc<ConsumerRecord>>) -> BatchEnded {
-        let (progress, from, to) = (&place.progress, batch.from, batch.to);
+        let (progress, from) = (&place.progress, batch.from);
+        let failures = batch.failures();
         let events: Vec<Event> =
-            batch.records.iter().map(|(_, record)| Event::new(record.clone(), batch.failures)).collect();
+            batch.records.iter().map(|(_, record)| Event::new(record.clone(), failures)).collect();
         let events = &events;
         let tried = self.db.try_transaction(|tx| async move {
             let now_ms = self.now_ms();
-            let is_mine = progress.move_offset(&mut *tx.store().await?, from, to, now_ms).await?;
+            let is_mine = progress.move_past(&mut *tx.store().await?, batch, now_ms).await?;
             if is_mine && !events.is_empty() {
                 self.call(Called::Batch(events.clone()), tx).await?;
             }
@@ -65,7 +68,7 @@ impl<S: Store> Context<S> {
                 count(&self.counters.failures, 1);
                 let records = records.len();
                 tracing::warn!(group = self.group, partition = %place.at, from, records, cause, "a batch was not handled");
-                BatchEnded::Failed(None)
+                BatchEnded::Failed
             }
         }
     }
@@ -78,16 +81,16 @@ impl<S: Store> Context<S> {
         record: &ConsumerRecord,
         failure: Failure,
     ) -> BatchEnded {
-        let (progress, from, to) = (&place.progress, batch.from, batch.to);
-        let (cause, attempts) = match &self.decide(place, record.offset, failure, batch.failures) {
+        let (progress, offset) = (&place.progress, record.offset);
+        let (cause, attempts) = match &self.decide(place, offset, failure, batch.failures()) {
             Verdict::TryAgain { due_ms, failures, .. } => {
-                let failed = FailedRecord { offset: record.offset, failures: *failures, due_ms: *due_ms };
-                return self.note_failed(place, from, failed).await;
+                let failed = FailedRecord { offset, failures: *failures, due_ms: *due_ms };
+                return self.note_failed(place, batch, failed).await;
             }
             Verdict::DeadLetter { cause, attempts } => (&cause.clone(), *attempts),
         };
         let buried = self.db.transaction(|tx| async move {
-            let is_mine = progress.move_offset(&mut *tx.store().await?, from, to, self.now_ms()).await?;
+            let is_mine = progress.move_past(&mut *tx.store().await?, batch, self.now_ms()).await?;
             if is_mine {
                 self.bury(&tx, record, cause, attempts).await?;
             }
@@ -101,22 +104,28 @@ impl<S: Store> Context<S> {
             }
             Err(Error::Publish(error)) => {
                 // It is not lost: it is tried again until somebody has seen to it.
-                tracing::error!(topic = %record.topic, offset = record.offset, %error, "a dead letter cannot be written");
-                BatchEnded::Failed(Some(self.now_ms().saturating_add(self.policy.max_ms.into())))
+                tracing::error!(topic = %record.topic, offset, %error, "a dead letter cannot be written");
+                let due_ms = self.now_ms().saturating_add(self.policy.max_ms.into());
+                self.note_failed(place, batch, FailedRecord { offset, failures: attempts, due_ms }).await
             }
-            Err(error) => self.give_batch_back(place, from, &Stop::Store(error)),
+            Err(error) => self.give_batch_back(place, batch.from, &Stop::Store(error)),
         }
     }
 
     /// Notes how a record has failed, before it is tried again.
-    async fn note_failed(&self, place: &Place, from: i64, failed: FailedRecord) -> BatchEnded {
+    async fn note_failed(
+        &self,
+        place: &Place,
+        batch: &Batch<Arc<ConsumerRecord>>,
+        failed: FailedRecord,
+    ) -> BatchEnded {
         let noted = self.db.transaction(|tx| async move {
-            place.progress.note_failed(&mut *tx.store().await?, from, failed, self.now_ms()).await
+            place.progress.note_failed(&mut *tx.store().await?, batch, failed, self.now_ms()).await
         });
         match noted.await {
             Ok(MOVED) => BatchEnded::Moved,
-            Ok(_) => BatchEnded::Failed(Some(failed.due_ms)),
-            Err(error) => self.give_batch_back(place, from, &Stop::Store(error)),
+            Ok(_) => BatchEnded::FailedAlone(failed),
+            Err(error) => self.give_batch_back(place, batch.from, &Stop::Store(error)),
         }
     }
 

@@ -210,7 +210,8 @@ impl Work {
             (Self::Ordered(work), Done::Batch { to, ended }) => {
                 match ended {
                     BatchEnded::Handled => work.handled(to),
-                    BatchEnded::Failed(retry_at_ms) => work.failed(retry_at_ms),
+                    BatchEnded::Failed => work.failed(),
+                    BatchEnded::FailedAlone(failed) => work.failed_alone(failed),
                     BatchEnded::PutOff(until_ms) => work.given_back(until_ms),
                     BatchEnded::GivenBack => work.given_back(now_ms + REST_MS),
                     BatchEnded::Moved => return false,

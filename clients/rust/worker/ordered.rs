@@ -9,14 +9,23 @@ use std::collections::VecDeque;
 use super::failed::FailedRecord;
 
 /// A batch to handle now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch<R> {
     /// The committed offset before, and after it was handled.
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) records: Vec<(i64, R)>,
-    /// How often it failed already.
-    pub(crate) failures: u32,
+    /// What is noted at the committed offset, as far as this worker knows: if it is something else by now, another worker has
+    /// had the record in front.
+    pub(crate) noted: Option<FailedRecord>,
+}
+
+impl<R> Batch<R> {
+    /// How often it failed already: that is known of a record that failed alone.
+    pub(crate) fn failures(&self) -> u32 {
+        let first = self.records.first().map(|(offset, _)| *offset);
+        self.noted.filter(|noted| Some(noted.offset) == first).map_or(0, |noted| noted.failures)
+    }
 }
 
 #[derive(Debug)]
@@ -30,15 +39,14 @@ pub(crate) struct OrderedWork<R> {
     waiting_bytes: usize,
     /// How many records are under way.
     running: Option<usize>,
-    failures: u32,
     rests_until_ms: i64,
-    /// What was noted of the first record, until that comes.
-    failed_before: Option<FailedRecord>,
+    /// How a record has failed alone: the first one, unless that is no longer in the log.
+    noted: Option<FailedRecord>,
 }
 
 impl<R: Clone> OrderedWork<R> {
     /// A partition as the store has it: the committed offset, and how the record there has failed alone.
-    pub(crate) fn new(batch_max: usize, committed: i64, failed: Option<FailedRecord>) -> Self {
+    pub(crate) fn new(batch_max: usize, committed: i64, noted: Option<FailedRecord>) -> Self {
         Self {
             batch_max,
             batch_now: batch_max,
@@ -47,9 +55,8 @@ impl<R: Clone> OrderedWork<R> {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             running: None,
-            failures: 0,
             rests_until_ms: 0,
-            failed_before: failed,
+            noted,
         }
     }
 
@@ -74,12 +81,6 @@ impl<R: Clone> OrderedWork<R> {
     /// Takes a record in, unless it has been before.
     pub(crate) fn offer(&mut self, offset: i64, record: R, bytes: usize) {
         if offset >= self.next_offset {
-            // If it is another one, the record that failed is no longer in the log.
-            if let Some(failed) = self.failed_before.take().filter(|failed| failed.offset == offset) {
-                self.batch_now = 1;
-                self.failures = failed.failures;
-                self.rests_until_ms = failed.due_ms;
-            }
             self.next_offset = offset + 1;
             self.waiting.push_back((offset, record, bytes));
             self.waiting_bytes += bytes;
@@ -88,39 +89,52 @@ impl<R: Clone> OrderedWork<R> {
 
     /// The batch that can start now: it counts as under way from here on.
     pub(crate) fn next_batch(&mut self, now_ms: i64) -> Option<Batch<R>> {
-        if self.running.is_some() || self.waiting.is_empty() || self.rests_until_ms > now_ms {
+        if self.running.is_some() || self.waiting.is_empty() || self.rests_until_ms() > now_ms {
             return None;
         }
-        let records = self.waiting.iter().take(self.batch_now);
+        // What failed alone is tried alone, whatever has come since.
+        let count_max = if self.failed_before().is_some() { 1 } else { self.batch_now };
+        let records = self.waiting.iter().take(count_max);
         let records: Vec<(i64, R)> = records.map(|(offset, record, _)| (*offset, record.clone())).collect();
         self.running = Some(records.len());
         let to = records.last().map_or(self.committed, |(offset, _)| offset + 1);
-        Some(Batch { from: self.committed, to, records, failures: self.failures })
+        Some(Batch { from: self.committed, to, records, noted: self.noted })
+    }
+
+    /// How the first record has failed alone, if it has.
+    fn failed_before(&self) -> Option<FailedRecord> {
+        let first = self.waiting.front().map(|(offset, ..)| *offset);
+        self.noted.filter(|noted| Some(noted.offset) == first)
+    }
+
+    fn rests_until_ms(&self) -> i64 {
+        self.failed_before().map_or(self.rests_until_ms, |failed| failed.due_ms.max(self.rests_until_ms))
     }
 
     /// It was handled, or its one record has become a dead letter.
     pub(crate) fn handled(&mut self, to: i64) {
         let count = self.running.take().expect("a batch is under way");
+        if count == 0 {
+            return;
+        }
         let bytes: usize = self.waiting.drain(..count).map(|(_, _, bytes)| bytes).sum();
         self.waiting_bytes -= bytes;
         self.committed = to;
-        self.failures = 0;
+        self.noted = None;
         self.batch_now = self.batch_max.min(self.batch_now.saturating_mul(2));
     }
 
-    /// It failed: half of it is tried at once; or it is tried again then, if it was one record or wants no better.
-    pub(crate) fn failed(&mut self, retry_at_ms: Option<i64>) {
+    /// It failed, and is more than one record: half of it is tried at once.
+    pub(crate) fn failed(&mut self) {
         let count = self.running.take().expect("a batch is under way");
-        match retry_at_ms {
-            None => {
-                self.batch_now = (count / 2).max(1);
-                self.failures = 0;
-            }
-            Some(at_ms) => {
-                self.failures += 1;
-                self.rests_until_ms = at_ms;
-            }
-        }
+        self.batch_now = (count / 2).max(1);
+    }
+
+    /// Its one record failed, which is noted: it is tried again when it is due.
+    pub(crate) fn failed_alone(&mut self, failed: FailedRecord) {
+        self.running = None;
+        self.batch_now = 1;
+        self.noted = Some(failed);
     }
 
     /// Nothing came of it; it is tried again, not before then. It does not count as a failure.
@@ -134,14 +148,14 @@ impl<R: Clone> OrderedWork<R> {
         let is_idle = self.running.is_none() && self.waiting.is_empty();
         is_idle.then(|| {
             self.running = Some(0);
-            Batch { from: self.committed, to: self.committed, records: vec![], failures: 0 }
+            Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted }
         })
     }
 
     /// When there may be something to do that there is not now.
     pub(crate) fn next_wake_ms(&self, now_ms: i64) -> Option<i64> {
-        (self.running.is_none() && !self.waiting.is_empty() && self.rests_until_ms > now_ms)
-            .then_some(self.rests_until_ms)
+        let until_ms = self.rests_until_ms();
+        (self.running.is_none() && !self.waiting.is_empty() && until_ms > now_ms).then_some(until_ms)
     }
 }
 
@@ -165,7 +179,7 @@ mod tests {
         work.offer(3, 3, 10);
         assert_eq!(work.waiting_bytes(), 100, "what was offered before counts once");
         let first = work.next_batch(0).expect("a batch");
-        assert_eq!((first.from, first.to, first.records.len(), first.failures), (0, 8, 8, 0));
+        assert_eq!((first.from, first.to, first.records.len(), first.failures()), (0, 8, 8, 0));
         assert_eq!(work.next_batch(0), None);
         work.handled(8);
         assert_eq!(offsets(work.next_batch(0)), [8, 9]);
@@ -184,17 +198,17 @@ mod tests {
                 break;
             }
             if batch.contains(&2) {
-                work.failed(None);
+                work.failed();
             } else {
                 handled.extend(&batch);
                 work.handled(batch.last().expect("not empty") + 1);
             }
         }
         assert_eq!(handled, [0, 1]);
-        work.failed(Some(100));
+        work.failed_alone(FailedRecord { offset: 2, failures: 1, due_ms: 100 });
         assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
         let again = work.next_batch(100).expect("it is time");
-        assert_eq!((again.failures, again.records.len()), (1, 1));
+        assert_eq!((again.failures(), again.records.len()), (1, 1));
         work.handled(3);
         assert_eq!(offsets(work.next_batch(100)), [3, 4], "and batches grow again");
     }
@@ -206,16 +220,43 @@ mod tests {
         (5..9).for_each(|offset| work.offer(offset, offset, 10));
         assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
         let again = work.next_batch(100).expect("it is time");
-        assert_eq!((again.from, again.to, again.failures), (5, 6, 2));
-        work.failed(Some(200));
-        assert_eq!(work.next_batch(200).map(|batch| batch.failures), Some(3));
+        assert_eq!((again.from, again.to, again.failures(), again.noted), (5, 6, 2, failed));
+        work.failed_alone(FailedRecord { offset: 5, failures: 3, due_ms: 200 });
+        assert_eq!(work.next_batch(200).map(|batch| batch.failures()), Some(3));
         work.handled(6);
-        assert_eq!(work.next_batch(200).map(|batch| batch.failures), Some(0), "of the next one");
+        assert_eq!(work.next_batch(200).map(|batch| (batch.failures(), batch.noted)), Some((0, None)));
 
         let mut work = OrderedWork::new(8, 5, failed);
         (6..9).for_each(|offset| work.offer(offset, offset, 10));
         let first = work.next_batch(0).expect("the one that failed is gone");
-        assert_eq!((first.to, first.failures), (9, 0));
+        assert_eq!(
+            (first.to, first.failures(), first.noted),
+            (9, 0, failed),
+            "and what is noted is still there"
+        );
+    }
+
+    #[test]
+    fn a_record_that_failed_alone_is_tried_alone_whatever_has_come_since() {
+        let mut work = work(1);
+        assert_eq!(offsets(work.next_batch(0)), [0]);
+        work.failed_alone(FailedRecord { offset: 0, failures: 1, due_ms: 100 });
+        (1..8).for_each(|offset| work.offer(offset, offset, 10));
+        let again = work.next_batch(100).expect("it is time");
+        assert_eq!((again.to, again.failures()), (1, 1));
+        work.handled(1);
+        assert_eq!(offsets(work.next_batch(100)), [1, 2]);
+    }
+
+    #[test]
+    fn a_renewed_offset_forgets_nothing_that_is_noted() {
+        let failed = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
+        let mut work = OrderedWork::new(8, 5, failed);
+        let refresh = work.refresh().expect("nothing is under way");
+        assert_eq!((refresh.from, refresh.to, refresh.noted), (5, 5, failed));
+        work.handled(5);
+        work.offer(5, 5, 10);
+        assert_eq!(work.next_batch(100).map(|batch| batch.failures()), Some(2));
     }
 
     #[test]
@@ -224,6 +265,6 @@ mod tests {
         assert_eq!(offsets(work.next_batch(0)), [0]);
         work.given_back(50);
         assert_eq!(work.next_batch(49), None);
-        assert_eq!(work.next_batch(50).map(|batch| batch.failures), Some(0));
+        assert_eq!(work.next_batch(50).map(|batch| batch.failures()), Some(0));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! What always holds: a record is *claimed* in the transaction that handles it, by writing its mark or deleting the row that
 //! it is parked in, so of two workers that handle one record one conflicts. The committed offset is moved only from where this
-//! worker has seen it, and only over records whose marks are in the store, so whoever moves it is right, zombie or not.
+//! worker has seen it, and only over records whose marks are in the store or that the same transaction handles, so whoever
+//! moves it is right, zombie or not. How a record in front has failed is noted only over what this worker has seen there.
 
 use bytes::Bytes;
 use tidegate_format::{DoneKey, MARKER, Offset, OffsetKey, OffsetValue, ParkedKey, ParkedValue, PartitionId};
@@ -10,6 +11,7 @@ use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
 
 use super::failed::{FailedRecord, without_note};
 use super::lane::Lane;
+use super::ordered::Batch;
 use super::parked;
 use super::partition::Advance;
 use crate::ConsumerRecord;
@@ -183,23 +185,52 @@ impl Progress {
         now_ms: i64,
     ) -> Result<bool, Error> {
         let row = decode_offset(txn.get(&self.offset_key).await?)?;
-        let Some(row) = row.filter(|row| row.offset.0 == from) else { return Ok(false) };
-        let metadata = if to == from { row.metadata } else { without_note(row.metadata) };
-        let row = OffsetValue { offset: Offset(to), metadata, commit_time_ms: now_ms, ..row };
-        txn.put(self.offset_key.clone(), row.encode());
-        Ok(true)
+        let row = row.filter(|row| row.offset.0 == from);
+        Ok(self.put_moved(txn, row, to, now_ms))
     }
 
-    /// Notes how the record at the committed offset has failed. False if that is not where it should be.
-    pub(crate) async fn note_failed(
+    /// As before, over a batch. False as well if another worker has noted a failure there: it has had the record in front.
+    pub(crate) async fn move_past<R>(
         &self,
         txn: &mut impl Txn,
-        from: i64,
+        batch: &Batch<R>,
+        now_ms: i64,
+    ) -> Result<bool, Error> {
+        let row = self.row_before(txn, batch).await?;
+        Ok(self.put_moved(txn, row, batch.to, now_ms))
+    }
+
+    fn put_moved(&self, txn: &mut impl Txn, row: Option<OffsetValue>, to: i64, now_ms: i64) -> bool {
+        let Some(row) = row else { return false };
+        let metadata = if to == row.offset.0 { row.metadata } else { without_note(row.metadata) };
+        let row = OffsetValue { offset: Offset(to), metadata, commit_time_ms: now_ms, ..row };
+        txn.put(self.offset_key.clone(), row.encode());
+        true
+    }
+
+    /// The committed offset before a batch, if that and what is noted there are as the worker knows them.
+    async fn row_before<R>(
+        &self,
+        txn: &mut impl Txn,
+        batch: &Batch<R>,
+    ) -> Result<Option<OffsetValue>, Error> {
+        let row = decode_offset(txn.get(&self.offset_key).await?)?;
+        let is_as_known = |row: &OffsetValue| {
+            row.offset.0 == batch.from && FailedRecord::from_metadata(&row.metadata) == batch.noted
+        };
+        Ok(row.filter(is_as_known))
+    }
+
+    /// Notes how the one record of a batch has failed. False as [`move_past`](Self::move_past).
+    pub(crate) async fn note_failed<R>(
+        &self,
+        txn: &mut impl Txn,
+        batch: &Batch<R>,
         failed: FailedRecord,
         now_ms: i64,
     ) -> Result<bool, Error> {
-        let row = decode_offset(txn.get(&self.offset_key).await?)?;
-        let Some(row) = row.filter(|row| row.offset.0 == from) else { return Ok(false) };
+        let row = self.row_before(txn, batch).await?;
+        let Some(row) = row else { return Ok(false) };
         let row = OffsetValue { metadata: failed.to_metadata(), commit_time_ms: now_ms, ..row };
         txn.put(self.offset_key.clone(), row.encode());
         Ok(true)
