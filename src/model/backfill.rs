@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_format::{BackfillKey, BackfillValue, ModelId, ModelKey, ModelValue, check_table_name};
-use tidegate_store::{Direction, KeyRange, ScanLimit, Store, TransactionLimits, Txn};
+use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
 
 use crate::built::{Definition, Listing};
 use crate::entries::{Entries, listed_in};
@@ -21,8 +21,12 @@ use crate::{Db, Error, InputError, Model};
 pub const BACKFILL_ROWS: usize = 100;
 /// A transaction ends early once the rows that it has read have this many bytes.
 const ROUND_BYTES: usize = 4 << 20;
-/// How long a back-fill pauses between two looks at which transactions are open.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long a back-fill pauses before it looks again at which transactions are open; then twice as long, and so on.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// It pauses no longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often it looks before it gives up: longer than any setting lets a transaction live.
+const LOOKS_MAX: u32 = 1_800;
 /// The unit of the store's clock: what began before a tick of it began earlier by that clock, too.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -97,11 +101,12 @@ impl<S: Store> Db<S> {
     }
 
     /// One transaction of [`backfill`](Self::backfill), with at most `rows` rows (and at least one). The first one waits
-    /// until the transactions are over that began before it was known what is being filled: no longer than a
-    /// transaction may live.
+    /// until the transactions are over that began before it was known what is being filled. A store of one process and a
+    /// broker know when that is; on TiKV it is as long as a transaction may live and its commit may take
+    /// (`transaction.max.ms`, `commit.max.ms` and what large ones take beside), a minute and a half if nothing else is set.
     ///
     /// # Errors
-    /// As there.
+    /// As there; and while the store is away or earlier transactions do not end, [`Error::Read`]: go on with it later.
     pub async fn backfill_step<M: Model>(&self, rows: usize) -> Result<Backfilled, Error> {
         check_table_name(M::TABLE).map_err(InputError::Name)?;
         let definition = &self.shared().definition::<M>();
@@ -112,7 +117,7 @@ impl<S: Store> Db<S> {
             })
             .await?;
         if is_awaited {
-            self.outlast_older_transactions().await;
+            self.outlast_older_transactions().await?;
         }
         self.transaction(|tx| async move {
             let mut open = tx.lock_to_write().await?;
@@ -121,16 +126,24 @@ impl<S: Store> Db<S> {
         .await
     }
 
-    /// Returns when every transaction that is open began after this call.
-    async fn outlast_older_transactions(&self) {
+    /// Returns when every transaction that may yet write began after this call.
+    async fn outlast_older_transactions(&self) -> Result<(), Error> {
         let (store, ambient) = (self.store(), &self.shared().ambient);
         ambient.sleep(TICK).await;
+        // A store whose time is kept elsewhere knows what it was told with its last answer.
+        drop(store.begin_reading().await?);
         let began_ms = store.now_ms();
-        let latest_ms = began_ms.saturating_add_unsigned(TransactionLimits::default().max_ms);
-        // Of those that only read, some are open for longer than any that writes may be.
-        while store.oldest_open_ms() < began_ms && store.now_ms() <= latest_ms {
-            ambient.sleep(PAUSE).await;
+        let mut pause = PAUSE_FIRST;
+        for _ in 0..LOOKS_MAX {
+            if store.oldest_open_ms() >= began_ms {
+                return Ok(());
+            }
+            ambient.sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+            drop(store.begin_reading().await?);
         }
+        let reason = "transactions that began before the back-fill do not end".to_owned();
+        Err(ReadError::Unavailable { reason }.into())
     }
 }
 

@@ -297,6 +297,10 @@ impl Store for CountingStore {
     fn now_ms(&self) -> i64 {
         self.inner.now_ms()
     }
+
+    fn oldest_open_ms(&self) -> i64 {
+        self.inner.oldest_open_ms()
+    }
 }
 
 impl Txn for CountingTxn {

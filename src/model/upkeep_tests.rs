@@ -1,14 +1,21 @@
 //! Back-fills, comparisons and repairs, while writes go on and after crashes.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tidegate_format::{IndexKey, Kind, ManifestKey, ModelKey, ReferenceKey, UniqueKey};
+use tidegate_outbox::NoWakeup;
 use tidegate_store::faulty::{CommitFault, On};
-use tidegate_store::{CommitError, KeyRange, MemoryStore, Store, Txn};
+use tidegate_store::{Clock, CommitError, KeyRange, ManualClock, MemoryStore, Store, TransactionLimits, Txn};
 
 use crate::blog::{Author, Post, author, embedded_store, faulty, post, small_blog, tag};
-use crate::fixture::{Fixture, fixture, memory_store, rows, waiting};
-use crate::{Db, DbSettings, Difference, DifferenceKind, Error, Model, ModelId, QueryError, UpgradeError};
+use crate::fixture::{Fixture, NOW_MS, fixture, memory_store, rows, waiting};
+use crate::{
+    Ambient, Db, DbSettings, Difference, DifferenceKind, Error, Model, ModelId, QueryError, UpgradeError,
+};
 
 /// A gate as an earlier release knew it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
@@ -228,6 +235,51 @@ async fn a_back_fill_beside_writers_misses_nothing() {
     let verified = db.verify::<Gate>().await.expect("readable");
     assert_eq!(verified.differences, []);
     assert_eq!(db.snapshot().await.expect("read").query::<Gate>("by_pier").count().await, Ok(verified.rows));
+}
+
+/// Pauses in which the store's time goes by, and nothing else waits.
+struct Elapsing(ManualClock);
+
+impl Ambient for Elapsing {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.advance(i64::try_from(duration.as_millis()).expect("a short pause"));
+        Box::pin(tokio::task::yield_now())
+    }
+
+    fn random(&self) -> u128 {
+        7
+    }
+}
+
+#[tokio::test]
+async fn a_back_fill_waits_for_earlier_transactions_for_as_long_as_the_store_lets_them_live() {
+    let clock = ManualClock::at(NOW_MS);
+    let limits = TransactionLimits { max_ms: 300_000, ..TransactionLimits::default() };
+    let store = MemoryStore::with_limits(Arc::new(clock.clone()), limits);
+    let ambient = Arc::new(Elapsing(clock.clone()));
+    let db = Db::with_ambient(store, DbSettings::default(), Arc::new(NoWakeup), ambient);
+    insert_old(&db, 0..2).await;
+    // Of a release that does not know the indexes yet, and is not told of them any more.
+    let earlier = db.begin().await.expect("begun");
+    earlier.insert(&old(2)).await.expect("written");
+    let forgotten = db.begin().await.expect("begun");
+    forgotten.insert(&old(3)).await.expect("written");
+    let committing = async {
+        while clock.now_ms() < NOW_MS + 299_000 {
+            tokio::task::yield_now().await;
+        }
+        earlier.commit().await
+    };
+    let (filled, committed) = tokio::join!(db.backfill::<Gate>(), committing);
+    assert_eq!((filled.map(|filled| filled.rows), committed), (Ok(3), Ok(())));
+    assert_eq!(db.snapshot().await.expect("read").query::<Gate>("by_pier").value("A").count().await, Ok(2));
+    assert_eq!(db.verify::<Gate>().await.expect("readable").differing, 0);
+    let expired = Error::Commit(CommitError::Expired { max_ms: 300_000 });
+    assert_eq!(
+        forgotten.commit().await,
+        Err(expired),
+        "nor does it wait for what can write nothing any more"
+    );
 }
 
 /// Removes a key, or writes one, past the library.

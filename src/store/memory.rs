@@ -61,6 +61,20 @@ impl MemoryStore {
     }
 }
 
+impl MemoryStore {
+    fn open(&self, may_write: bool) -> MemoryTxn {
+        let mut state = self.shared.state();
+        let began_ms = self.shared.clock.now_ms();
+        let start_version = state.open_snapshot(began_ms);
+        if may_write {
+            state.writing.insert((began_ms, start_version));
+        }
+        drop(state);
+        let (shared, write_set) = (self.shared.clone(), WriteSet::default());
+        MemoryTxn { shared, start_version, began_ms, may_write, write_set }
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics with the lock held")
@@ -71,9 +85,11 @@ impl Store for MemoryStore {
     type Txn = MemoryTxn;
 
     async fn begin(&self) -> Result<MemoryTxn, ReadError> {
-        let began_ms = self.shared.clock.now_ms();
-        let start_version = self.shared.state().open_snapshot(began_ms);
-        Ok(MemoryTxn { shared: self.shared.clone(), start_version, began_ms, write_set: WriteSet::default() })
+        Ok(self.open(true))
+    }
+
+    async fn begin_reading(&self) -> Result<MemoryTxn, ReadError> {
+        Ok(self.open(false))
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
@@ -93,8 +109,12 @@ impl Store for MemoryStore {
     }
 
     fn oldest_open_ms(&self) -> i64 {
-        let oldest = self.shared.state().open.first().map(|version| version.unix_ms());
-        self.now_ms().min(oldest.unwrap_or(i64::MAX))
+        let state = self.shared.state();
+        // Looked at with the lock held, as by who opens and commits.
+        let now_ms = self.shared.clock.now_ms();
+        let may_write_from = now_ms.saturating_sub_unsigned(self.shared.limits.max_ms);
+        let oldest = state.writing.range((may_write_from, Version::default())..).next();
+        oldest.map_or(now_ms, |(began_ms, _)| now_ms.min(*began_ms))
     }
 
     fn clock_steps_back(&self) -> u64 {
@@ -107,6 +127,7 @@ pub struct MemoryTxn {
     shared: Arc<Shared>,
     start_version: Version,
     began_ms: i64,
+    may_write: bool,
     write_set: WriteSet,
 }
 
@@ -171,12 +192,17 @@ impl Txn for MemoryTxn {
     crate::write_methods!();
 
     async fn commit(self) -> Result<Committed, CommitError> {
+        self.write_set.check_size(&self.shared.limits)?;
+        assert!(
+            self.may_write || self.write_set.is_empty(),
+            "a transaction that was begun to read has written"
+        );
+        let mut state = self.shared.state();
+        // With the lock held: what has not expired here is still counted as open until it is applied.
         if self.has_expired() {
             return Err(CommitError::Expired { max_ms: self.shared.limits.max_ms });
         }
-        self.write_set.check_size(&self.shared.limits)?;
         let now_ms = self.shared.clock.now_ms();
-        let mut state = self.shared.state();
         if state.conflicts(&self.write_set, self.start_version) {
             return Err(CommitError::Conflict);
         }
@@ -188,7 +214,9 @@ impl Txn for MemoryTxn {
 
 impl Drop for MemoryTxn {
     fn drop(&mut self) {
-        self.shared.state().close_snapshot(self.start_version);
+        let mut state = self.shared.state();
+        state.close_snapshot(self.start_version);
+        state.writing.remove(&(self.began_ms, self.start_version));
     }
 }
 
@@ -199,6 +227,8 @@ struct State {
     oracle: VersionOracle,
     /// The snapshots of the transactions that are open. No two have the same version.
     open: BTreeSet<Version>,
+    /// Those of them that may yet be committed, by when they began.
+    writing: BTreeSet<(i64, Version)>,
     /// Which keys can be pruned once every open snapshot is of at least that version, oldest first.
     to_prune: VecDeque<(Version, Bytes)>,
 }

@@ -52,6 +52,20 @@ async fn what_an_open_transaction_needs_to_see_a_conflict_is_kept() {
     assert!(store.shared.state().histories.is_empty());
 }
 
+#[tokio::test]
+async fn a_snapshot_that_is_only_read_holds_up_no_time() {
+    let clock = ManualClock::at(1_000_000);
+    let store = MemoryStore::new(Arc::new(clock.clone()));
+    let reader = store.begin_reading().await.unwrap();
+    clock.advance(5_000);
+    assert_eq!(store.oldest_open_ms(), clock.now_ms());
+    let writer = store.begin().await.unwrap();
+    clock.advance(5_000);
+    assert_eq!(store.oldest_open_ms(), clock.now_ms() - 5_000);
+    drop((reader, writer));
+    assert_eq!(store.oldest_open_ms(), clock.now_ms());
+}
+
 /// The suite on the store as it is.
 mod conformance {
     use super::*;

@@ -4,9 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use crate::{
-    CommitError, CommitToken, Direction, KeyRange, ReadError, ScanLimit, TransactionLimits, Version,
-};
+use crate::{CommitError, CommitToken, Direction, KeyRange, ReadError, ScanLimit, Version};
 
 /// An ordered transactional map. Clones are handles on the same map.
 pub trait Store: Clone + Send + Sync + 'static {
@@ -55,14 +53,15 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// time (TiKV), in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
-    /// A time by [`now_ms`](Store::now_ms) before which no open transaction began that may yet write: whatever is committed and was not
-    /// visible when this was called belongs to a transaction that began then or later. By this a reader that has gone
-    /// through a range in order of time knows how far back it need not look again.
+    /// A time by [`now_ms`](Store::now_ms) before which no open transaction began that may yet write: whatever is
+    /// committed and was not visible when this was called belongs to a transaction that began then or later. By this a
+    /// reader that has gone through a range in order of time knows how far back it need not look again, and whoever
+    /// waits for what began before now knows when that is over.
     ///
-    /// Unless a backend knows better, as long ago as a transaction that writes may live.
-    fn oldest_open_ms(&self) -> i64 {
-        self.now_ms().saturating_sub_unsigned(TransactionLimits::default().max_ms)
-    }
+    /// It is never further back than what writes may live, by this store's own settings, and what its commit may take
+    /// after that: a transaction that is open for longer can write nothing any more, and is not waited for. A store that
+    /// knows only what others told it ([`Store::begin_reading`] asks them) is as far back as they were then.
+    fn oldest_open_ms(&self) -> i64;
 
     /// How often [`now_ms`](Store::now_ms) has gone back since the store was opened, as seen by whoever asked for the
     /// time or began a transaction: whoever remembers a time of before cannot go by it any more when this has changed.

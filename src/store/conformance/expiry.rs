@@ -4,6 +4,9 @@ use crate::conformance::Backend;
 use crate::conformance::steps::{begin, commit, entries, entries_now, everything, get, now, put, text};
 use crate::{CommitError, Direction, ReadError, ScanLimit, Store, Txn};
 
+/// No backend's commit takes longer.
+const COMMIT_MAX_MS: i64 = 600_000;
+
 fn max_ms(backend: &impl Backend) -> i64 {
     i64::try_from(backend.limits().max_ms).expect("a limit of less than an age")
 }
@@ -101,4 +104,20 @@ pub async fn no_open_transaction_began_before_the_oldest_open_time<B: Backend>(b
     backend.clock().advance(max_ms(&backend) + 1);
     put(store, "k", "3").await;
     assert!(store.oldest_open_ms() > began_ms);
+}
+
+/// Whatever it is that forgets to drop it.
+pub async fn a_transaction_that_can_write_no_more_holds_up_no_time<B: Backend>(backend: B) {
+    let store = backend.store();
+    put(store, "k", "1").await;
+    let began_ms = store.now_ms();
+    let mut forgotten = begin(store).await;
+    forgotten.put(text("late"), text("1"));
+    let idle = begin(store).await;
+    // Longer than any backend's commit may take after that.
+    backend.clock().advance(max_ms(&backend) + COMMIT_MAX_MS);
+    put(store, "k", "2").await;
+    assert!(store.oldest_open_ms() > began_ms);
+    assert_eq!(forgotten.commit().await, Err(CommitError::Expired { max_ms: backend.limits().max_ms }));
+    drop(idle);
 }

@@ -159,6 +159,7 @@ macro_rules! conformance_tests {
                 a_reading_transaction_does_not_fail_at_commit,
                 time_counts_from_the_begin,
                 no_open_transaction_began_before_the_oldest_open_time,
+                a_transaction_that_can_write_no_more_holds_up_no_time,
             }
             delete_range {
                 every_key_of_the_range_goes_and_no_other,

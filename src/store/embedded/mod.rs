@@ -323,7 +323,8 @@ impl Store for EmbeddedStore {
     }
 
     fn oldest_open_ms(&self) -> i64 {
-        self.handle.shared.views.oldest_open_ms(&self.handle.shared.clock)
+        let shared = &self.handle.shared;
+        shared.views.oldest_open_ms(&shared.clock, shared.limits.max_ms)
     }
 
     fn clock_steps_back(&self) -> u64 {

@@ -105,17 +105,18 @@ impl Txn for EmbeddedTxn {
         self.is_growing = true;
     }
 
-    async fn commit(self) -> Result<Committed, CommitError> {
+    async fn commit(mut self) -> Result<Committed, CommitError> {
         if let Some(reason) = self.shared().closed_reason() {
             return Err(CommitError::Unavailable { reason });
         }
-        if self.has_expired() {
-            return Err(CommitError::Expired { max_ms: self.shared().limits.max_ms });
-        }
-        self.write_set.check_size(&self.shared().limits)?;
         if self.write_set.is_empty() {
             return Ok(Committed { version: self.snapshot.version.next() });
         }
+        let limits = self.shared().limits;
+        if self.snapshot.is_too_old_to_commit(&self.handle.shared.clock, limits.max_ms) {
+            return Err(CommitError::Expired { max_ms: limits.max_ms });
+        }
+        self.write_set.check_size(&limits)?;
         assert!(
             self.snapshot.purpose == Purpose::Writing,
             "a transaction that was begun to read has written"

@@ -153,6 +153,8 @@ struct State {
     writing: BTreeMap<Version, usize>,
     /// How many of those began at a time.
     began: BTreeMap<i64, usize>,
+    /// How many of those are being committed: however long that takes, they may yet be applied.
+    committing: BTreeMap<i64, usize>,
 }
 
 /// What a snapshot is opened for.
@@ -167,8 +169,14 @@ pub(super) enum Purpose {
 impl Views {
     /// Begins with a view that is complete at a version.
     pub(super) fn new(view: View, published: Version) -> Arc<Self> {
-        let (open, writing, began) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let state = State { view: Arc::new(view), published, open, writing, began };
+        let state = State {
+            view: Arc::new(view),
+            published,
+            open: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            began: BTreeMap::new(),
+            committing: BTreeMap::new(),
+        };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
@@ -182,7 +190,8 @@ impl Views {
             *state.writing.entry(version).or_default() += 1;
             *state.began.entry(now_ms).or_default() += 1;
         }
-        Snapshot { views: self.clone(), view: state.view.clone(), version, purpose, began_ms: now_ms }
+        let (views, view) = (self.clone(), state.view.clone());
+        Snapshot { views, view, version, purpose, began_ms: now_ms, is_committing: false }
     }
 
     /// Makes all versions up to this one visible to snapshots that are opened from now on.
@@ -207,12 +216,15 @@ impl Views {
         state.writing.keys().next().copied().unwrap_or(state.published)
     }
 
-    /// The time at which the oldest snapshot was opened that is open now or will be, of those that may be committed.
-    pub(super) fn oldest_open_ms(&self, clock: &dyn Clock) -> i64 {
+    /// The time at which the oldest snapshot was opened that is open now or will be, of those that may be committed: they
+    /// are, or can be for `max_ms` after they were opened.
+    pub(super) fn oldest_open_ms(&self, clock: &dyn Clock, max_ms: u64) -> i64 {
         let state = self.state();
-        // Looked at with the lock held, as by who opens one: nobody has an earlier time still to come.
+        // Looked at with the lock held, as by who opens or commits one: nobody has an earlier time still to come.
         let now_ms = clock.now_ms();
-        state.began.keys().next().map_or(now_ms, |oldest| now_ms.min(*oldest))
+        let may_write = state.began.range(now_ms.saturating_sub_unsigned(max_ms)..).next();
+        let oldest = may_write.into_iter().chain(state.committing.iter().next());
+        oldest.map(|(began_ms, _)| *began_ms).fold(now_ms, i64::min)
     }
 
     /// Replaces the current view by a changed one.
@@ -256,12 +268,34 @@ pub(super) struct Snapshot {
     pub(super) purpose: Purpose,
     /// When it was opened.
     pub(super) began_ms: i64,
+    /// Whether it is counted as being committed.
+    is_committing: bool,
+}
+
+impl Snapshot {
+    /// Whether it is older than `max_ms`. If it is not, it counts as open from now on until it is dropped, however long
+    /// its commit takes.
+    pub(super) fn is_too_old_to_commit(&mut self, clock: &dyn Clock, max_ms: u64) -> bool {
+        let mut state = self.views.state();
+        let age_ms = clock.now_ms().saturating_sub(self.began_ms);
+        if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > max_ms) {
+            return true;
+        }
+        if !self.is_committing {
+            self.is_committing = true;
+            *state.committing.entry(self.began_ms).or_default() += 1;
+        }
+        false
+    }
 }
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
         let mut state = self.views.state();
-        let State { open, writing, began, .. } = &mut *state;
+        let State { open, writing, began, committing, .. } = &mut *state;
+        if self.is_committing {
+            count_down(committing, self.began_ms);
+        }
         count_down(open, self.version);
         if self.purpose == Purpose::Writing {
             count_down(writing, self.version);

@@ -95,17 +95,30 @@ impl<S: Store> FaultyStore<S> {
     }
 }
 
-impl<S: Store> Store for FaultyStore<S> {
-    type Txn = FaultyTxn<S::Txn>;
-
-    async fn begin(&self) -> Result<Self::Txn, ReadError> {
+impl<S: Store> FaultyStore<S> {
+    async fn open(
+        &self,
+        begin: impl Future<Output = Result<S::Txn, ReadError>> + Send,
+    ) -> Result<FaultyTxn<S::Txn>, ReadError> {
         let faults = &self.shared.faults;
         faults.pass(Point::BeforeBegin, &Touched::default()).await;
         faults.check_begin()?;
         let rows_in_snapshot = self.shared.token_rows().answered();
-        let inner = self.inner.begin().await?;
+        let inner = begin.await?;
         faults.pass(Point::AfterBegin, &Touched::default()).await;
         Ok(FaultyTxn { inner, shared: self.shared.clone(), touched: Touched::default(), rows_in_snapshot })
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    type Txn = FaultyTxn<S::Txn>;
+
+    async fn begin(&self) -> Result<Self::Txn, ReadError> {
+        self.open(self.inner.begin()).await
+    }
+
+    async fn begin_reading(&self) -> Result<Self::Txn, ReadError> {
+        self.open(self.inner.begin_reading()).await
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {

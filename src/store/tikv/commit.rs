@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::attempts::{self, Row};
 use super::client::{Client, NoAnswer};
-use super::copies::Copies;
+use super::copies::{self, Copies};
 use super::failure::{self, CommitFailure};
 use super::locks;
 use super::metrics::add;
@@ -28,6 +28,16 @@ const ROLLBACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many bytes of a transaction get a second more to be committed: nothing waits for it there as for an order version.
 const BYTES_PER_SECOND: usize = 4 << 20;
+
+/// How much longer than others a commit of so many bytes may take.
+fn patience(bytes: usize) -> Duration {
+    Duration::from_secs(u64::try_from(bytes / BYTES_PER_SECOND).unwrap_or(u64::MAX))
+}
+
+/// How much longer than `commit.max.ms` a commit may take at most, where a transaction has at most `max_bytes`.
+pub(super) fn patience_max(max_bytes: usize) -> Duration {
+    patience(max_bytes) + copies::PATIENCE_MAX
+}
 
 /// Commits a transaction.
 pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
@@ -67,8 +77,7 @@ impl Times {
         let to_write = commit_max * 3 / 5;
         let mut written = Instant::now() + to_write;
         if write_set.versioned().is_empty() {
-            let more = write_set.bytes() / BYTES_PER_SECOND;
-            written += Duration::from_secs(u64::try_from(more).unwrap_or(u64::MAX)) + copies.patience();
+            written += patience(write_set.bytes()) + copies.patience();
         }
         Self { written, settled: written + (commit_max - to_write) }
     }

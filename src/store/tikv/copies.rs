@@ -19,6 +19,9 @@ const COPIES_MAX_BYTES: u128 = 512 << 20;
 const ORDERED_COPIES_MAX_BYTES: u128 = 128 << 20;
 /// How many bytes of copies are sent in a second, at least: about half of what two busy cores did.
 const COPIES_PER_SECOND: u128 = 64 << 20;
+/// The longest [`Copies::patience`] of what is not refused.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(8);
+const _: () = assert!(PATIENCE_MAX.as_secs() as u128 * COPIES_PER_SECOND >= COPIES_MAX_BYTES);
 /// How many bytes of keys and values the client sends in one part, unless one entry is larger.
 const PART_BYTES: u128 = 16 << 10;
 /// What a copy of a key takes beside its bytes: where it lies, and what the allocator adds.
@@ -192,7 +195,7 @@ mod tests {
     fn who_copies_more_is_waited_for_longer() {
         assert_eq!(Copies::of(&puts(1_000, 40, 100), PREFIX_BYTES).patience(), Duration::ZERO);
         let most = Copies::of(&puts(limit(40, 100), 40, 100), PREFIX_BYTES).patience();
-        assert!((Duration::from_secs(7)..=Duration::from_secs(8)).contains(&most), "{most:?}");
+        assert!((Duration::from_secs(7)..=PATIENCE_MAX).contains(&most), "{most:?}");
     }
 
     #[test]

@@ -242,9 +242,8 @@ impl Store for TikvStore {
     }
 
     fn oldest_open_ms(&self) -> i64 {
-        let options = &self.handle.shared.options;
         // Other processes have transactions, too; and one that has just not expired may be committing.
-        let longest_ms = options.limits.max_ms + options.commit_max_ms;
+        let longest_ms = self.handle.shared.options.transaction_lasts_ms();
         self.now_ms().saturating_sub_unsigned(longest_ms)
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::TikvAddress;
+use super::commit;
 use crate::{Clock, SystemClock, TransactionLimits};
 
 /// The largest `transaction.max.value.bytes`: a raft entry has at most 8 MiB (TiKV's default), and holds more than the
@@ -74,6 +75,14 @@ impl TikvOptions {
             pass_max_ms: 60_000,
             clock: Arc::new(SystemClock),
         }
+    }
+
+    /// For how long after it began a transaction may take effect, in milliseconds: as long as it may live, and as long as
+    /// its commit may take then. All processes of a namespace are taken to have the same settings.
+    pub(super) fn transaction_lasts_ms(&self) -> u64 {
+        let patience_ms = commit::patience_max(self.limits.max_bytes).as_millis();
+        let patience_ms = u64::try_from(patience_ms).unwrap_or(u64::MAX);
+        self.limits.max_ms.saturating_add(self.commit_max_ms).saturating_add(patience_ms)
     }
 
     /// Refuses settings with which the store could not keep what it promises.

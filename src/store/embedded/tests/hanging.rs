@@ -9,7 +9,9 @@ use rand::rngs::StdRng;
 
 use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore};
-use crate::{CommitError, CommitToken, Committed, Outcome, ReadError, Store, SystemClock, Txn};
+use crate::{
+    Clock, CommitError, CommitToken, Committed, ManualClock, Outcome, ReadError, Store, SystemClock, Txn,
+};
 
 const SEGMENT: &str = "journal-000000000001";
 
@@ -45,6 +47,27 @@ async fn hanging(key: &'static str) -> (LossyFiles, EmbeddedStore, Committing) {
 
 async fn is_waiting(committing: &mut Committing) -> bool {
     std::future::poll_fn(|context| Poll::Ready(committing.as_mut().poll(context).is_pending())).await
+}
+
+#[tokio::test]
+async fn what_is_being_committed_counts_as_open_however_long_the_disk_takes() {
+    let (files, clock) = (LossyFiles::new(), ManualClock::at(1_000_000));
+    let options = EmbeddedOptions { reserve_bytes: 0, ..EmbeddedOptions::new(Arc::new(clock.clone())) };
+    let store = EmbeddedStore::open_files(Arc::new(files.clone()), None, options).unwrap();
+    let began_ms = clock.now_ms();
+    files.hold_syncs_of(SEGMENT);
+    let committing = putting(&store, "k", "1").await;
+    let _forgotten = store.begin().await.unwrap();
+    files.wait_until_held(1);
+    clock.advance(600_000);
+    assert_eq!(store.oldest_open_ms(), began_ms);
+    files.release_syncs();
+    committing.await.unwrap();
+    let now_ms = clock.now_ms();
+    while store.oldest_open_ms() < now_ms {
+        // The committer answers a little before it lets go.
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
