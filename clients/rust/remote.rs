@@ -64,6 +64,7 @@ struct OpenedSession {
     version: i16,
     begun: Begun,
     began_ms: i64,
+    is_reading: bool,
     place: OwnedSemaphorePermit,
 }
 
@@ -114,6 +115,18 @@ impl RemoteStore {
     pub fn limits(&self) -> TransactionLimits {
         self.shared.limits
     }
+
+    async fn open(&self, begin: Begin) -> Result<RemoteTxn, ReadError> {
+        // Before the session: its snapshot has all that the lane has committed.
+        let lane = self.shared.lanes.take();
+        match self.shared.open_session(begin).await {
+            Ok(opened) => Ok(RemoteTxn::new(self.shared.clone(), opened, lane)),
+            Err(error) => {
+                self.shared.lanes.give_back(lane);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -157,11 +170,11 @@ impl Shared {
         .await
     }
 
-    async fn open_session(&self) -> Result<OpenedSession, ReadError> {
+    async fn open_session(&self, begin: Begin) -> Result<OpenedSession, ReadError> {
         let deadline = Instant::now() + self.call_timeout();
         let mut failures = 0;
         loop {
-            let error = match self.try_open_session(deadline).await {
+            let error = match self.try_open_session(begin, deadline).await {
                 Ok(Ok(opened)) => return Ok(opened),
                 Ok(Err(failure @ Failure::TooManySessions { .. })) => unavailable(describe(failure)),
                 Ok(Err(failure)) => return Err(read_error(failure)),
@@ -177,7 +190,11 @@ impl Shared {
         }
     }
 
-    async fn try_open_session(&self, deadline: Instant) -> Result<Result<OpenedSession, Failure>, Error> {
+    async fn try_open_session(
+        &self,
+        begin: Begin,
+        deadline: Instant,
+    ) -> Result<Result<OpenedSession, Failure>, Error> {
         let connection = self.connection(self.next_connection()).await?;
         let extension = connection.extension().await?;
         let place = timeout_at(deadline, extension.sessions.clone().acquire_owned()).await;
@@ -188,10 +205,18 @@ impl Shared {
         let place = place.expect("the semaphore is never closed");
         let version = extension.welcome.version;
         let after = connection.request_timeout();
-        let response = connection.start_extension(version, &Begin, after).await?.wait().await?;
+        let response = connection.start_extension(version, &begin, after).await?.wait().await?;
         self.time.learn(response.time, Instant::now());
         let began_ms = response.time.now_ms;
-        Ok(response.outcome.map(|begun| OpenedSession { connection, version, begun, began_ms, place }))
+        let is_reading = begin.reading;
+        Ok(response.outcome.map(|begun| OpenedSession {
+            connection,
+            version,
+            begun,
+            began_ms,
+            is_reading,
+            place,
+        }))
     }
 
     /// Tries until it succeeds, fails for good, or `call_timeout_ms` is over.
@@ -225,15 +250,11 @@ impl Store for RemoteStore {
     type Txn = RemoteTxn;
 
     async fn begin(&self) -> Result<RemoteTxn, ReadError> {
-        // Before the session: its snapshot has all that the lane has committed.
-        let lane = self.shared.lanes.take();
-        match self.shared.open_session().await {
-            Ok(opened) => Ok(RemoteTxn::new(self.shared.clone(), opened, lane)),
-            Err(error) => {
-                self.shared.lanes.give_back(lane);
-                Err(error)
-            }
-        }
+        self.open(Begin { reading: false }).await
+    }
+
+    async fn begin_reading(&self) -> Result<RemoteTxn, ReadError> {
+        self.open(Begin { reading: true }).await
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {

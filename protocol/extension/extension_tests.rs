@@ -113,7 +113,9 @@ proptest! {
     ) {
         let hello = Hello { version_min: hello.0, version_max: hello.1 };
         prop_assert_eq!(request_back(&hello), Ok(hello));
-        prop_assert_eq!(request_back(&Begin), Ok(Begin));
+        for begin in [Begin { reading: false }, Begin { reading: true }] {
+            prop_assert_eq!(request_back(&begin), Ok(begin));
+        }
         let end = End { session };
         prop_assert_eq!(request_back(&end), Ok(end));
         let get = Get { by: get.0, keys: get.1 };
@@ -252,7 +254,8 @@ fn vectors() -> Vec<String> {
     );
     answer::<Hello>(&mut lines, Err(Failure::SwitchedOff { setting: "extension.enable".into() }));
     answer::<Hello>(&mut lines, Err(Failure::UnsupportedVersion { min: 0, max: 0 }));
-    request(&mut lines, &Begin);
+    request(&mut lines, &Begin { reading: false });
+    request(&mut lines, &Begin { reading: true });
     answer::<Begin>(&mut lines, Ok(Begun { session: 3, start_version: 0x0672_3045_0003_0001 }));
     let setting = "extension.sessions.max".into();
     answer::<Begin>(&mut lines, Err(Failure::TooManySessions { setting, limit: 4096 }));

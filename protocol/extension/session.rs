@@ -6,7 +6,10 @@ use crate::frame::FrameError;
 
 /// Opens a snapshot of everything that was committed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Begin;
+pub struct Begin {
+    /// It is only read from: the broker keeps nothing for the sake of a commit, which it refuses.
+    pub reading: bool,
+}
 
 /// A session that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +28,12 @@ pub struct End {
 }
 
 impl Message for Begin {
-    fn write(&self, _writer: &mut Writer) {}
+    fn write(&self, writer: &mut Writer) {
+        writer.flag(self.reading);
+    }
 
-    fn read(_reader: &mut Reader) -> Result<Self, FrameError> {
-        Ok(Self)
+    fn read(reader: &mut Reader) -> Result<Self, FrameError> {
+        Ok(Self { reading: reader.flag("reading")? })
     }
 }
 

@@ -125,7 +125,7 @@ pub use tidegate_outbox::{NoWakeup, Published, Wakeup};
 pub use tidegate_store::Store;
 pub use tx::Tx;
 pub use upgrade::{Upgrade, UpgradeError};
-pub use user::{USER_SCAN_MAX, UserSpace};
+pub use user::{USER_SCAN_MAX, UserSpace, UserView};
 pub use verify::{DIFFERENCES_MAX, Difference, DifferenceKind, Verified};
 
 /// What code that the derive writes calls.
@@ -165,6 +165,8 @@ mod query_tests;
 mod reference_tests;
 #[cfg(test)]
 mod release_tests;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tx_tests;
 #[cfg(test)]

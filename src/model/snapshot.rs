@@ -3,9 +3,15 @@
 use tidegate_format::ModelId;
 use tidegate_store::Store;
 
-use crate::{Db, Error, Model, Query, Tx, UserSpace};
+use crate::{Db, Error, Model, Query, Tx, UserView};
 
-/// Everything as it was at one moment. It can be kept as long as the store keeps what was overwritten since.
+/// Everything as it was at one moment, to be read. Nobody waits for it: no writer conflicts with it, and neither relays nor
+/// back-fills are held up while it is open.
+///
+/// How long it can be kept is up to the store. In process it lasts until it is dropped, and what was overwritten since
+/// takes up space until then. On TiKV too, as long as this process runs and reaches the cluster. Through a broker
+/// (`Tidegate::connect`) it ends when it was not read from for `extension.session.idle.ms` (a minute), and at the age of
+/// `extension.session.max.ms` (ten minutes): reads fail with [`Error::Read`] then, and a new snapshot is to be taken.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -40,7 +46,9 @@ impl<S: Store> Db<S> {
     /// # Errors
     /// What the store says.
     pub async fn snapshot(&self) -> Result<Snapshot<S>, Error> {
-        Ok(Snapshot(self.begin().await?))
+        let shared = self.shared();
+        let txn = shared.store.begin_reading().await?;
+        Ok(Snapshot(Tx::new(shared.clone(), txn)))
     }
 }
 
@@ -91,8 +99,15 @@ impl<S: Store> Snapshot<S> {
         self.0.hydrate(models, relationships).await
     }
 
-    /// The application's own keys. What is written to them here goes nowhere.
-    pub fn user(&self) -> UserSpace<'_, S> {
-        self.0.user()
+    /// The application's own keys, to be read.
+    ///
+    /// ```compile_fail,E0599
+    /// # use tidegate_model::{Error, Snapshot, Store};
+    /// async fn write<S: Store>(snapshot: Snapshot<S>) -> Result<(), Error> {
+    ///     snapshot.user().put("gate/D7", "open").await
+    /// }
+    /// ```
+    pub fn user(&self) -> UserView<'_, S> {
+        UserView::of(&self.0)
     }
 }

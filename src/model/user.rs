@@ -2,6 +2,8 @@
 //!
 //! Always holds: nothing here reads or writes anything but what was written here.
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use tidegate_format::UserKey;
 use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
@@ -13,7 +15,8 @@ pub const USER_SCAN_MAX: usize = 10_000;
 /// How many keys are deleted in one round.
 const ROUND_KEYS: usize = 1_000;
 
-/// The application's own keys, as a transaction sees them. Keys have at most [`UserSpace::KEY_MAX_BYTES`] bytes.
+/// The application's own keys, as a transaction sees them: what it can read is at [`UserView`]. Keys have at most
+/// [`UserSpace::KEY_MAX_BYTES`] bytes.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -35,21 +38,50 @@ const ROUND_KEYS: usize = 1_000;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Copy)]
 pub struct UserSpace<'t, S: Store> {
+    view: UserView<'t, S>,
+}
+
+/// The application's own keys, to be read.
+pub struct UserView<'t, S: Store> {
     tx: &'t Tx<S>,
+}
+
+impl<S: Store> Clone for UserSpace<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Store> Copy for UserSpace<'_, S> {}
+
+impl<S: Store> Clone for UserView<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Store> Copy for UserView<'_, S> {}
+
+impl<'t, S: Store> Deref for UserSpace<'t, S> {
+    type Target = UserView<'t, S>;
+
+    fn deref(&self) -> &UserView<'t, S> {
+        &self.view
+    }
 }
 
 impl<S: Store> Tx<S> {
     /// The application's own keys.
     pub fn user(&self) -> UserSpace<'_, S> {
-        UserSpace { tx: self }
+        UserSpace { view: UserView::of(self) }
     }
 }
 
-impl<S: Store> UserSpace<'_, S> {
-    /// The longest key, in bytes.
-    pub const KEY_MAX_BYTES: usize = UserKey::KEY_MAX_BYTES;
+impl<'t, S: Store> UserView<'t, S> {
+    pub(crate) fn of(tx: &'t Tx<S>) -> Self {
+        Self { tx }
+    }
 
     /// The value of a key.
     ///
@@ -115,6 +147,11 @@ impl<S: Store> UserSpace<'_, S> {
         let decode = |(key, value): (Bytes, Bytes)| Ok((UserKey::decode(&key)?.key, value));
         found.into_iter().map(decode).collect()
     }
+}
+
+impl<S: Store> UserSpace<'_, S> {
+    /// The longest key, in bytes.
+    pub const KEY_MAX_BYTES: usize = UserKey::KEY_MAX_BYTES;
 
     /// Writes a key.
     ///

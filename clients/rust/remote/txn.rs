@@ -27,6 +27,7 @@ pub struct RemoteTxn {
     shared: Arc<Shared>,
     pub(super) write_set: WriteSet,
     is_growing: bool,
+    is_reading: bool,
     start_version: Version,
     /// By the store's clock, a little after it began.
     began_ms: i64,
@@ -66,13 +67,14 @@ impl Drop for SessionHandle {
 
 impl RemoteTxn {
     pub(super) fn new(shared: Arc<Shared>, opened: OpenedSession, lane: Lane) -> Self {
-        let OpenedSession { connection, version, begun, began_ms, place } = opened;
+        let OpenedSession { connection, version, begun, began_ms, is_reading, place } = opened;
         let number = begun.session;
         let session = SessionHandle { connection, version, number, place: Some(place), is_over: false };
         Self {
             shared,
             write_set: WriteSet::default(),
             is_growing: false,
+            is_reading,
             start_version: Version(begun.start_version),
             began_ms,
             lane: Some(lane),
@@ -214,6 +216,7 @@ impl Txn for RemoteTxn {
         if self.write_set.is_empty() {
             return Ok(Committed { version: self.start_version.next() });
         }
+        assert!(!self.is_reading, "a transaction that was begun to read has written");
         self.check_size()?;
         let mut lane = self.lane.take().expect("it has its lane until it is committed");
         let attempt = self.shared.lanes.next_attempt(&mut lane);

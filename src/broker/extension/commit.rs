@@ -19,6 +19,9 @@ pub(super) async fn commit(
     session: Arc<OpenSession>,
     request: Commit,
 ) -> Result<CommittedAt, Failure> {
+    if session.is_reading {
+        return Err(Failure::Unavailable { reason: "the session was begun for reading only".to_owned() });
+    }
     let (start_version, began_ms) = (session.start_version, session.began_ms);
     let expired = || Failure::Expired { max_ms: broker.settings.extension_session_max_ms };
     let mut txn = session.into_txn().await.ok_or_else(expired)?;

@@ -69,8 +69,8 @@ pub(crate) async fn begin(
     match api {
         ExtensionApi::Hello => unreachable!("it is answered above"),
         ExtensionApi::Begin => {
-            let _: extension::session::Begin = decode(head)?;
-            answering.soon(async move { sessions.open(&broker).await })
+            let request: extension::session::Begin = decode(head)?;
+            answering.soon(async move { sessions.open(&broker, request).await })
         }
         ExtensionApi::End => {
             let request: extension::session::End = decode(head)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge};
 use tidegate_protocol::extension::Failure;
-use tidegate_protocol::extension::session::Begun;
+use tidegate_protocol::extension::session::{Begin, Begun};
 use tidegate_store::{AnyTxn, Store, Txn, Version};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
@@ -44,6 +44,8 @@ pub(crate) struct OpenSession {
     /// None once it is being committed.
     txn: tokio::sync::Mutex<Option<AnyTxn>>,
     pub(crate) start_version: Version,
+    /// It was begun to be read from, and is never committed.
+    pub(crate) is_reading: bool,
     /// By the store's clock, a little before it began.
     pub(crate) began_ms: i64,
     began: Instant,
@@ -109,7 +111,7 @@ impl std::fmt::Debug for ConnectionSessions {
 
 impl ConnectionSessions {
     /// Opens a snapshot.
-    pub(super) async fn open(&self, broker: &Broker) -> Result<Begun, Failure> {
+    pub(super) async fn open(&self, broker: &Broker, request: Begin) -> Result<Begun, Failure> {
         let settings = &broker.settings;
         let too_many = |setting: &str, limit: usize| {
             Err(Failure::TooManySessions { setting: setting.to_owned(), limit: limit as u64 })
@@ -122,13 +124,16 @@ impl ConnectionSessions {
             return too_many("extension.sessions.max", settings.extension_sessions_max);
         };
         let began_ms = broker.store.now_ms();
-        let txn = broker.store.begin().await.map_err(read_failure)?;
+        let store = &broker.store;
+        let txn = if request.reading { store.begin_reading().await } else { store.begin().await };
+        let txn = txn.map_err(read_failure)?;
         let start_version = txn.start_version();
         gauge!(names::EXTENSION_SESSIONS).increment(1.0);
         let now = Instant::now();
         let session = OpenSession {
             txn: tokio::sync::Mutex::new(Some(txn)),
             start_version,
+            is_reading: request.reading,
             began_ms,
             began: now,
             last_used: Mutex::new(now),

@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate::{Error, RemoteOptions, RemoteStore};
+use tidegate::model::NoWakeup;
+use tidegate::{Db, DbSettings, Error, RemoteOptions, RemoteStore};
 use tidegate_broker::settings::ExtensionEnable;
 use tidegate_format::UserKey;
-use tidegate_store::{CommitError, ReadError, Store, SystemClock, Txn};
+use tidegate_protocol::extension::commit::{Attempt, Commit};
+use tidegate_protocol::extension::hello::Hello;
+use tidegate_protocol::extension::session::Begin;
+use tidegate_protocol::extension::{ExtensionRequest, Failure, decode_response, encode_request};
+use tidegate_store::{Clock, CommitError, ManualClock, ReadError, Store, SystemClock, Txn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::fixture::{Broker, connect, directory, in_time, options, settings};
 use crate::proxy::Proxy;
@@ -116,6 +123,65 @@ async fn a_lost_connection_ends_its_snapshots() {
         // It was not sent, and it is known that it was not.
         assert!(matches!(txn.commit().await, Err(CommitError::Unavailable { .. })));
     }
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_only_read_holds_up_no_time_of_the_broker() {
+    let (dir, clock) = (directory(), ManualClock::at(1_772_000_000_000));
+    let broker = Broker::open(dir.path(), Arc::new(clock.clone()), settings()).await;
+    let db = Db::new(connect(broker.address()).await, DbSettings::default(), Arc::new(NoWakeup));
+    let snapshot = db.snapshot().await.expect("there is room");
+    assert_eq!(snapshot.user().get("k").await, Ok(None));
+    clock.advance(5_000);
+    let held_up_by_nothing = async {
+        // What the client looked at when it connected ends a little later.
+        while broker.store.oldest_open_ms() < clock.now_ms() {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the time of the broker", held_up_by_nothing).await;
+    let transaction = db.begin().await.expect("there is room");
+    clock.advance(5_000);
+    assert_eq!(broker.store.oldest_open_ms(), clock.now_ms() - 5_000);
+    drop((snapshot, transaction));
+    broker.stop().await;
+}
+
+/// Sends a request as it is, and waits for its answer.
+async fn ask<R: ExtensionRequest>(stream: &mut TcpStream, request: &R) -> Result<R::Answer, Failure> {
+    let frame = encode_request(0, 1, "raw", request).expect("short");
+    stream.write_all(&frame).await.expect("it reads");
+    let length = in_time("an answer", stream.read_u32()).await.expect("it answers");
+    let mut answer = vec![0; usize::try_from(length).expect("short")];
+    stream.read_exact(&mut answer).await.expect("all of it");
+    decode_response::<R::Answer>(answer.into()).expect("an answer").1.outcome
+}
+
+#[tokio::test]
+async fn a_session_that_was_begun_for_reading_commits_nothing_and_harms_nobody() {
+    let dir = directory();
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings()).await;
+    let mut stream = TcpStream::connect(broker.address()).await.expect("it listens");
+    ask(&mut stream, &Hello { version_min: 0, version_max: 0 }).await.expect("it is on");
+    let begun = ask(&mut stream, &Begin { reading: true }).await.expect("there is room");
+    let commit = Commit {
+        session: begun.session,
+        attempt: Attempt { client: 7, lane: 0, number: 1 },
+        growing: true,
+        puts: vec![(key(), "1".into())],
+        deletes: vec![],
+        guards: vec![],
+        versioned: vec![],
+    };
+    let refused = ask(&mut stream, &commit).await;
+    assert!(
+        matches!(&refused, Err(Failure::Unavailable { reason }) if reason.contains("reading")),
+        "{refused:?}"
+    );
+    assert!(matches!(ask(&mut stream, &commit).await, Err(Failure::Expired { .. })), "it has ended");
+    let store = connect(broker.address()).await;
+    assert_eq!(store.begin().await.expect("it serves").get(&key()).await, Ok(None));
     broker.stop().await;
 }
 

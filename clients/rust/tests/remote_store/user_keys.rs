@@ -33,6 +33,10 @@ impl<S: Store> Store for UserKeys<S> {
         self.0.begin().await.map(UserKeysTxn)
     }
 
+    async fn begin_reading(&self) -> Result<Self::Txn, ReadError> {
+        self.0.begin_reading().await.map(UserKeysTxn)
+    }
+
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
         self.0.delete_range(tagged_range(&range)).await
     }
