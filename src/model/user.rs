@@ -153,7 +153,7 @@ impl<S: Store> UserSpace<'_, S> {
     /// The longest key, in bytes.
     pub const KEY_MAX_BYTES: usize = UserKey::KEY_MAX_BYTES;
 
-    /// Writes a key.
+    /// Writes a key. Its value is more data to keep, which a disk that is down to its reserve refuses at the commit.
     ///
     /// # Errors
     /// [`Error::Input`] if the key is too long or the value empty, and [`Error::HalfWritten`].
@@ -162,7 +162,9 @@ impl<S: Store> UserSpace<'_, S> {
         if value.is_empty() {
             return Err(InputError::UserValueEmpty.into());
         }
-        self.tx.lock_to_write().await?.txn.put(key, value);
+        let mut open = self.tx.lock_to_write().await?;
+        open.txn.growing();
+        open.txn.put(key, value);
         Ok(())
     }
 

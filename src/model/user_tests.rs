@@ -1,10 +1,11 @@
 //! Keys of the application's own: as a sorted map, and nothing else is touched.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tidegate_store::{KeyRange, Store};
+use tidegate_store::{CommitError, EmbeddedOptions, EmbeddedStore, KeyRange, Store, SystemClock};
 
 use crate::blog::{embedded_store, small_blog};
 use crate::fixture::{Fixture, fixture, memory_store, rows};
@@ -156,4 +157,27 @@ async fn keys_too_long_and_values_of_nothing_are_refused() {
     assert_eq!(tx.user().put("k", "").await, Err(InputError::UserValueEmpty.into()));
     tx.user().put(&long[1..], "x").await.expect("the longest");
     assert_eq!(tx.commit().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_down_to_its_reserve_takes_no_own_keys_and_lets_them_be_deleted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = |reserve_bytes| {
+        let options = EmbeddedOptions { reserve_bytes, ..EmbeddedOptions::new(Arc::new(SystemClock)) };
+        EmbeddedStore::open(directory.path(), options).expect("nobody else has it")
+    };
+    let store = open(0);
+    let db = Fixture::over(store.clone(), DbSettings::default()).db;
+    db.transaction(|tx| async move { tx.user().put("k", "1").await }).await.expect("there is room");
+    store.shutdown().await;
+    drop((store, db));
+    // More than any disk has.
+    let store = open(u64::MAX);
+    let db = Fixture::over(store.clone(), DbSettings::default()).db;
+    let refused = db.transaction(|tx| async move { tx.user().put("l", "1").await }).await;
+    assert_eq!(refused, Err(Error::Commit(CommitError::DiskFull { reserve_bytes: u64::MAX })));
+    db.transaction(|tx| async move { tx.user().delete("k").await }).await.expect("it makes room");
+    let count = db.transaction(|tx| async move { tx.user().delete_range("", None).await }).await;
+    assert_eq!(count, Ok(0));
+    store.shutdown().await;
 }
