@@ -71,10 +71,23 @@ impl<S: Store> Db<S> {
         &self.shared
     }
 
-    /// The store under it.
-    #[must_use]
-    pub fn store(&self) -> &S {
+    pub(crate) fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// The store under it, with keys of every kind. For Tidegate's own crates and tests. An application has
+    /// [`Tx::user`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn raw_store(&self) -> &S {
+        &self.shared.store
+    }
+
+    /// What is *now* by the store's clock, in milliseconds since the Unix epoch: by it events are due. Within a
+    /// transaction it is [`Tx::now_ms`].
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.shared.store.now_ms()
     }
 
     /// Runs `work` in a transaction and commits it. If another transaction came first, it runs again on a new snapshot:

@@ -205,7 +205,7 @@ async fn an_entry_without_its_row_is_reported_and_not_skipped() {
     let key = IndexKey { table: "flights".into(), index: "by_gate".into(), values, id: id.encode() };
     let key = &key.encode().expect("short");
     db.transaction(|tx| async move {
-        tx.store().await?.put(key.clone(), tidegate_format::MARKER);
+        tx.raw_store().await?.put(key.clone(), tidegate_format::MARKER);
         Ok(())
     })
     .await

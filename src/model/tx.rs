@@ -84,11 +84,13 @@ impl<S: Store> Tx<S> {
         if open.is_half_written { Err(Error::HalfWritten) } else { Ok(open) }
     }
 
-    /// The store's own transaction, for rows that are no models. It stays locked until the guard is dropped.
+    /// The store's own transaction: keys of every kind, Tidegate's as well, and nothing looks at what is written there. For
+    /// Tidegate's own crates. An application has [`user`](Self::user). It stays locked until the guard is dropped.
     ///
     /// # Errors
     /// [`Error::Over`].
-    pub async fn store(&self) -> Result<impl DerefMut<Target = impl Txn + use<S>> + '_, Error> {
+    #[doc(hidden)]
+    pub async fn raw_store(&self) -> Result<impl DerefMut<Target = impl Txn + use<S>> + '_, Error> {
         let open = MutexGuard::try_map(self.open.lock().await, |open| Some(&mut open.as_mut()?.txn));
         open.map_err(|_| Error::Over)
     }

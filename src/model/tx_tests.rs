@@ -321,7 +321,7 @@ async fn put_gate(db: &crate::Db<tidegate_store::MemoryStore>, schema_version: u
     let value = tidegate_format::ModelValue { schema_version, body: body.into() }.encode();
     let (key, value) = (&key, &value);
     db.transaction(|tx| async move {
-        tx.store().await?.put(key.clone(), value.clone());
+        tx.raw_store().await?.put(key.clone(), value.clone());
         Ok(())
     })
     .await

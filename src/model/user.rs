@@ -38,6 +38,23 @@ const ROUND_KEYS: usize = 1_000;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// They are all that an application has of the store itself: there is no way to the keys of models, events and logs.
+///
+/// ```compile_fail,E0599
+/// # use tidegate_model::{Error, Store, Tx};
+/// async fn write<S: Store>(tx: Tx<S>) -> Result<(), Error> {
+///     tx.store().await?.put("K".into(), "1".into());
+///     Ok(())
+/// }
+/// ```
+///
+/// ```compile_fail,E0624
+/// # use tidegate_model::{Db, Store};
+/// fn store<S: Store>(db: &Db<S>) -> &S {
+///     db.store()
+/// }
+/// ```
 pub struct UserSpace<'t, S: Store> {
     view: UserView<'t, S>,
 }

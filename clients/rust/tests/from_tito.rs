@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate::model::{Error, NoWakeup};
-use tidegate::store::{EmbeddedOptions, EmbeddedStore, ManualClock, MemoryStore, Store};
+use tidegate::store::{EmbeddedOptions, EmbeddedStore, ManualClock, MemoryStore};
 use tidegate::{
     ClientOptions, Db, DbSettings, Event, Model, NewEvent, Tx, Worker, Write, WriteOptions, run_worker,
 };
@@ -195,7 +195,7 @@ async fn a_user_is_announced_at_once_and_reminded_in_one_hour() -> Result<(), Er
         Ok(())
     })
     .await?;
-    assert_eq!(db.store().now_ms(), NOW_MS);
+    assert_eq!(db.now_ms(), NOW_MS);
     Ok(())
 }
 

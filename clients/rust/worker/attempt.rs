@@ -55,7 +55,7 @@ impl<S: Store> Context<S> {
         let (progress, offset) = (&place.progress, record.offset);
         let event = &Event::new(record.clone(), 0);
         let tried = self.db.try_transaction(|tx| async move {
-            let claim = progress.claim(&mut *tx.store().await?, lane, offset, known).await?;
+            let claim = progress.claim(&mut *tx.raw_store().await?, lane, offset, known).await?;
             if claim == Claim::Mine {
                 self.call(Called::Event(event.clone()), tx).await?;
             }
@@ -68,7 +68,7 @@ impl<S: Store> Context<S> {
         };
         let verdict = &self.decide(place, offset, failure, 0);
         let settled = self.db.try_transaction(|tx| async move {
-            let claim = progress.claim(&mut *tx.store().await?, lane, offset, known).await?;
+            let claim = progress.claim(&mut *tx.raw_store().await?, lane, offset, known).await?;
             if claim != Claim::Mine {
                 return Ok((claim, None));
             }
@@ -88,9 +88,9 @@ impl<S: Store> Context<S> {
         let now_ms = self.now_ms();
         let tried_from = &Mutex::new(None);
         let tried = self.db.try_transaction(|tx| async move {
-            let found = progress.find_parked(&mut *tx.store().await?, lane, offset, now_ms).await?;
+            let found = progress.find_parked(&mut *tx.raw_store().await?, lane, offset, now_ms).await?;
             if let Parked::Due(row) = &found {
-                progress.unpark(&mut *tx.store().await?, lane, offset);
+                progress.unpark(&mut *tx.raw_store().await?, lane, offset);
                 let failures = row.attempts;
                 *tried_from.lock().expect("nobody panics") = Some((failures, row.due_ms));
                 let record = Arc::new(parked::record(at, offset, row.clone()));
@@ -105,14 +105,14 @@ impl<S: Store> Context<S> {
         };
         let failure = &failure;
         let settled = self.db.try_transaction(|tx| async move {
-            let found = progress.find_parked(&mut *tx.store().await?, lane, offset, now_ms).await?;
+            let found = progress.find_parked(&mut *tx.raw_store().await?, lane, offset, now_ms).await?;
             let Parked::Due(row) = &found else { return Ok((found, None)) };
             if *tried_from.lock().expect("nobody panics") != Some((row.attempts, row.due_ms)) {
                 // Another worker has tried it meanwhile, and that is what counts: it is due again already.
                 return Ok((Parked::NotBefore(row.due_ms), None));
             }
             let verdict = self.decide(place, offset, failure.clone(), row.attempts);
-            progress.unpark(&mut *tx.store().await?, lane, offset);
+            progress.unpark(&mut *tx.raw_store().await?, lane, offset);
             let record = parked::record(at, offset, row.clone());
             let settled = self.settle(&tx, progress, lane, &record, &verdict).await?;
             Ok::<_, Stop>((found, Some(settled)))
@@ -134,7 +134,7 @@ impl<S: Store> Context<S> {
     ) -> Ended {
         let progress = &place.progress;
         let parked = self.db.transaction(|tx| async move {
-            progress.park_behind(&mut *tx.store().await?, lane, records, known).await
+            progress.park_behind(&mut *tx.raw_store().await?, lane, records, known).await
         });
         match parked.await {
             Ok(true) => {
@@ -184,7 +184,7 @@ impl<S: Store> Context<S> {
                 Err(error) => return Err(error),
             },
         };
-        progress.park(&mut *tx.store().await?, lane, record.offset, &row);
+        progress.park(&mut *tx.raw_store().await?, lane, record.offset, &row);
         Ok(Settled::Parked(row.due_ms))
     }
 

@@ -46,7 +46,7 @@ impl<S: Store> Context<S> {
         let events = &events;
         let tried = self.db.try_transaction(|tx| async move {
             let now_ms = self.now_ms();
-            let is_mine = progress.move_past(&mut *tx.store().await?, batch, now_ms).await?;
+            let is_mine = progress.move_past(&mut *tx.raw_store().await?, batch, now_ms).await?;
             if is_mine && !events.is_empty() {
                 self.call(Called::Batch(events.clone()), tx).await?;
             }
@@ -90,7 +90,7 @@ impl<S: Store> Context<S> {
             Verdict::DeadLetter { cause, attempts } => (&cause.clone(), *attempts),
         };
         let buried = self.db.transaction(|tx| async move {
-            let is_mine = progress.move_past(&mut *tx.store().await?, batch, self.now_ms()).await?;
+            let is_mine = progress.move_past(&mut *tx.raw_store().await?, batch, self.now_ms()).await?;
             if is_mine {
                 self.bury(&tx, record, cause, attempts).await?;
             }
@@ -120,7 +120,7 @@ impl<S: Store> Context<S> {
         failed: FailedRecord,
     ) -> BatchEnded {
         let noted = self.db.transaction(|tx| async move {
-            place.progress.note_failed(&mut *tx.store().await?, batch, failed, self.now_ms()).await
+            place.progress.note_failed(&mut *tx.raw_store().await?, batch, failed, self.now_ms()).await
         });
         match noted.await {
             Ok(MOVED) => BatchEnded::Moved,

@@ -71,7 +71,7 @@ impl From<Error> for Stop {
 
 impl<S: Store> Context<S> {
     pub(crate) fn now_ms(&self) -> i64 {
-        self.db.store().now_ms()
+        self.db.now_ms()
     }
 
     pub(crate) fn random() -> u128 {

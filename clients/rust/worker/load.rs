@@ -54,7 +54,7 @@ pub(crate) async fn load<S: Store>(
 pub(super) async fn load_begun<S: Store>(db: &Db<S>, progress: Progress) -> Result<Loaded, WorkerError> {
     forget_old_marks(db, &progress).await?;
     let tx = db.begin().await?;
-    let mut txn = tx.store().await?;
+    let mut txn = tx.raw_store().await?;
     let committed = decode_offset(txn.get(progress.offset_key()).await.map_err(Error::from)?)?;
     // It was deleted this very moment: the next load begins anew.
     let failed = committed.as_ref().and_then(|row| FailedRecord::from_metadata(&row.metadata));
@@ -101,7 +101,7 @@ async fn find_offset(
 
 async fn partition_id<S: Store>(db: &Db<S>, at: &TopicPartition) -> Result<PartitionId, WorkerError> {
     let tx = db.begin().await?;
-    let found = load_topic(&mut *tx.store().await?, &at.topic).await.map_err(|error| match error {
+    let found = load_topic(&mut *tx.raw_store().await?, &at.topic).await.map_err(|error| match error {
         LoadError::Read(error) => Error::Read(error),
         LoadError::Format(error) => Error::Format(error),
     });
@@ -112,7 +112,7 @@ async fn partition_id<S: Store>(db: &Db<S>, at: &TopicPartition) -> Result<Parti
 
 async fn committed<S: Store>(db: &Db<S>, progress: &Progress) -> Result<Option<OffsetValue>, Error> {
     let tx = db.begin().await?;
-    let row = tx.store().await?.get(progress.offset_key()).await?;
+    let row = tx.raw_store().await?.get(progress.offset_key()).await?;
     decode_offset(row)
 }
 
@@ -120,7 +120,7 @@ async fn committed<S: Store>(db: &Db<S>, progress: &Progress) -> Result<Option<O
 pub(super) async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: i64) -> Result<(), Error> {
     db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
-        let mut txn = tx.store().await?;
+        let mut txn = tx.raw_store().await?;
         if txn.get(progress.offset_key()).await?.is_some() {
             return Ok(());
         }
@@ -141,7 +141,7 @@ pub(super) async fn begin_at<S: Store>(db: &Db<S>, progress: &Progress, offset: 
 pub(super) async fn found_group<S: Store>(db: &Db<S>, group: &str) -> Result<(), Error> {
     db.transaction(|tx| async move {
         let now_ms = tx.now_ms().await?;
-        let mut txn = tx.store().await?;
+        let mut txn = tx.raw_store().await?;
         let group_key = GroupKey { group: group.to_owned() }.encode();
         if txn.get(&group_key).await?.is_none() {
             txn.put(group_key, GroupValue::founded(now_ms).encode());
@@ -156,7 +156,7 @@ async fn forget_old_marks<S: Store>(db: &Db<S>, progress: &Progress) -> Result<(
     loop {
         let removed = db
             .transaction(|tx| async move {
-                let mut txn = tx.store().await?;
+                let mut txn = tx.raw_store().await?;
                 let Some(row) = decode_offset(txn.get(progress.offset_key()).await?)? else { return Ok(0) };
                 let range = progress.done_before(row.offset.0);
                 let page = txn.scan_keys(&range, PAGE.count, Direction::Forward).await?;

@@ -239,9 +239,9 @@ impl Progress {
     /// Makes a step of the committed offset. False if it is not where it should be, or a mark is missing.
     pub(crate) async fn advance<S: Store>(&self, db: &Db<S>, step: &Advance) -> Result<bool, Error> {
         let marks: &Vec<Bytes> = &step.marks.iter().map(|offset| self.done_key(*offset)).collect();
-        let now_ms = db.store().now_ms();
+        let now_ms = db.now_ms();
         db.transaction(|tx| async move {
-            let mut txn = tx.store().await?;
+            let mut txn = tx.raw_store().await?;
             let found = txn.get_many(marks).await?;
             if found.iter().any(Option::is_none)
                 || !self.move_offset(&mut *txn, step.from, step.to, now_ms).await?

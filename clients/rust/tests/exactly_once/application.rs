@@ -51,7 +51,7 @@ impl<S: Store> Application<S> {
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
-        self.db.store().now_ms()
+        self.db.now_ms()
     }
 
     pub(crate) async fn create_topic(&self, name: &str) {
@@ -138,7 +138,7 @@ impl<S: Store> Application<S> {
     /// Marks and parked records that a group has.
     pub(crate) async fn noted_by(&self, group: &str) -> (usize, usize) {
         use tidegate::store::{Direction, KeyRange, Txn};
-        let mut txn = self.db.store().begin().await.expect("the store is there");
+        let mut txn = self.db.raw_store().begin().await.expect("the store is there");
         let mut count = async |(start, end): (bytes::Bytes, bytes::Bytes)| {
             let keys = txn.scan_keys(&KeyRange::new(start, end), 100_000, Direction::Forward).await;
             keys.expect("the store is there").len()
