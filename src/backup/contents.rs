@@ -41,6 +41,7 @@ pub fn place_of(kind: Kind) -> Place {
         | Kind::Timer
         | Kind::Schedule
         | Kind::EventId
+        | Kind::Published
         | Kind::Model
         | Kind::Index
         | Kind::Manifest

@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_store_with_something_that_is_not_ours_is_refused_and_one_with_models_is_not() {
-        for first_byte in [0_u8, 0x06, 0x33, 0x51, 0xfe] {
+        for first_byte in [0_u8, 0x06, 0x34, 0x51, 0xfe] {
             let memory = memory();
             let mut txn = memory.begin().await.expect("in memory");
             txn.put(Bytes::from(vec![first_byte, b'x']), Bytes::from_static(b"theirs"));

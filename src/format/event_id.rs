@@ -1,4 +1,4 @@
-//! That an event with an id was published, in a bucket of time, so that the oldest buckets can go as a whole.
+//! Until when the id of an event that was published is remembered, in order of time, so that what is over is found.
 
 use bytes::Bytes;
 
@@ -7,11 +7,12 @@ use crate::{FormatError, Kind};
 
 const KIND: Kind = Kind::EventId;
 
-/// `event-id/{bucket}/{source}/{id}`, over [`MARKER`](crate::MARKER).
+/// `event-id/{until}/{source}/{id}`, over [`MARKER`](crate::MARKER): what [`PublishedKey`](crate::PublishedKey) has, by
+/// its time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventIdKey {
-    /// When its bucket begins, in milliseconds since the Unix epoch.
-    pub bucket_ms: i64,
+    /// From then on it need not be remembered, in milliseconds since the Unix epoch.
+    pub until_ms: i64,
     /// The event's source, of at most [`EventIdKey::SOURCE_MAX_BYTES`].
     pub source: String,
     /// The event's id, unique at its source, of at most [`EventIdKey::ID_MAX_BYTES`].
@@ -27,23 +28,23 @@ impl EventIdKey {
     /// The key's bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        KeyWriter::new(KIND).i64(self.bucket_ms).str(&self.source).str(&self.id).finish()
+        KeyWriter::new(KIND).i64(self.until_ms).str(&self.source).str(&self.id).finish()
     }
 
     /// # Errors
     /// The bytes are not such a key.
     pub fn decode(key: &[u8]) -> Result<Self, FormatError> {
         let mut reader = KeyReader::new(KIND, key)?;
-        let bucket_ms = reader.i64()?;
+        let until_ms = reader.i64()?;
         let source = reader.str("source")?;
         let id = reader.str("id")?;
         reader.finish()?;
-        Ok(Self { bucket_ms, source, id })
+        Ok(Self { until_ms, source, id })
     }
 
-    /// Every id of the buckets that begin before `bucket_ms`.
+    /// Every id that was remembered until before `now_ms`.
     #[must_use]
-    pub fn range_before(bucket_ms: i64) -> (Bytes, Bytes) {
-        (KeyWriter::new(KIND).finish(), KeyWriter::new(KIND).i64(bucket_ms).finish())
+    pub fn range_before(now_ms: i64) -> (Bytes, Bytes) {
+        (KeyWriter::new(KIND).finish(), KeyWriter::new(KIND).i64(now_ms).finish())
     }
 }

@@ -354,9 +354,15 @@ fn partition_goldens() -> Vec<Golden> {
         ),
         with_marker(golden!(
             EventId,
-            "in the bucket of a day",
-            EventIdKey { bucket_ms: 1_771_977_600_000, source: "/flights".into(), id: "KL1".into() }
+            "until a day begins",
+            EventIdKey { until_ms: 1_771_977_600_000, source: "/flights".into(), id: "KL1".into() }
         )),
+        golden!(
+            Published,
+            "until a day begins",
+            PublishedKey { source: "/flights".into(), id: "KL1".into() },
+            PublishedValue { until_ms: 1_771_977_600_000 }
+        ),
     ]
 }
 

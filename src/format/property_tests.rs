@@ -150,6 +150,7 @@ keys! {
     backfill_key: BackfillKey from backfill_key;
     built_key: BuiltKey from built_key;
     event_id_key: EventIdKey from event_id_key;
+    published_key: PublishedKey from published_key;
     user_key: UserKey from user_key;
 }
 
@@ -176,6 +177,7 @@ values! {
     manifest_value: ManifestValue from manifest_value;
     unique_value: UniqueValue from unique_value;
     backfill_value: BackfillValue from backfill_value;
+    published_value: PublishedValue from published_value;
     built_value: BuiltValue from built_value;
 }
 
@@ -250,8 +252,8 @@ proptest! {
     }
 
     #[test]
-    fn event_ids_of_earlier_buckets_are_before(key in at_random::event_id_key(), bucket_ms in at_random::int64()) {
-        prop_assert_eq!(in_range(&EventIdKey::range_before(bucket_ms), &key.encode()), key.bucket_ms < bucket_ms);
+    fn event_ids_whose_time_is_over_are_before(key in at_random::event_id_key(), now_ms in at_random::int64()) {
+        prop_assert_eq!(in_range(&EventIdKey::range_before(now_ms), &key.encode()), key.until_ms < now_ms);
     }
 
     #[test]
@@ -363,7 +365,7 @@ fn the_longest_names_fit_into_a_key_even_if_every_byte_is_escaped() {
         id: longest_id,
     };
     let event_id = EventIdKey {
-        bucket_ms: 0,
+        until_ms: 0,
         source: name(EventIdKey::SOURCE_MAX_BYTES),
         id: name(EventIdKey::ID_MAX_BYTES),
     };

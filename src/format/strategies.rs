@@ -128,7 +128,8 @@ of!(reference_key: ReferenceKey {
 });
 of!(backfill_key: BackfillKey { table: text(128) });
 of!(built_key: BuiltKey { table: text(128) });
-of!(event_id_key: EventIdKey { bucket_ms: int64(), source: text(1024), id: text(512) });
+of!(event_id_key: EventIdKey { until_ms: int64(), source: text(1024), id: text(512) });
+of!(published_key: PublishedKey { source: text(1024), id: text(512) });
 of!(user_key: UserKey { key: octets(4095) });
 
 of!(topic_value: TopicValue {
@@ -254,6 +255,7 @@ of!(dropped_topic_value: DroppedTopicValue { name: text(249), partitions: int32(
 of!(model_value: ModelValue { schema_version: any::<u32>(), body: octets(300) });
 of!(manifest_value: ManifestValue { index_keys: vec(octets(64), 0..4) });
 of!(unique_value: UniqueValue { id: model_id().prop_map(|id| id.encode()) });
+of!(published_value: PublishedValue { until_ms: int64() });
 of!(backfill_value: BackfillValue {
     definition: uuid(),
     rows: any::<u64>(),

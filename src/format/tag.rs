@@ -69,8 +69,10 @@ kinds! {
     Timer = PARTITION, Some(0x05), "timer";
     /// Where a schedule's timer entry is.
     Schedule = 0x31, None, "schedule";
-    /// The id of an event that is to be published once.
+    /// When the id of an event that was published may be forgotten.
     EventId = 0x32, None, "event-id";
+    /// That an event with an id was published.
+    Published = 0x33, None, "published";
     /// A model.
     Model = 0x40, None, "model";
     /// An entry of a model's index.

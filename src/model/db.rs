@@ -67,6 +67,10 @@ impl<S: Store> Db<S> {
         }
     }
 
+    pub(crate) fn of(shared: Arc<Shared<S>>) -> Self {
+        Self { shared }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
         &self.shared
     }

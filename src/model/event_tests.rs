@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_format::{EventIdKey, EventValue, Kind};
+use tidegate_format::{EventIdKey, EventValue, Kind, MARKER};
 use tidegate_store::faulty::{CommitFault, On};
-use tidegate_store::{CommitError, KeyRange, ManualClock, MemoryStore, ReadError, Store};
+use tidegate_store::{CommitError, KeyRange, ManualClock, MemoryStore, ReadError, Store, Txn};
 
 use crate::blog::faulty;
 use crate::fixture::{Fixture, NOW_MS, header, memory_store, rows, waiting};
 use crate::{Db, DbSettings, Error, InputError, Model, NewEvent, TimeMs, WriteOptions};
+
+/// Ids are remembered until a multiple of it.
+const BUCKET_MS: i64 = 60_000;
 
 /// A parcel that knows when it was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
@@ -136,44 +139,96 @@ async fn an_event_with_a_unique_id_is_published_once_for_a_window_at_least() {
     assert!(publish_once(&db, "a").await);
     assert!(!publish_once(&db, "a").await);
     assert!(publish_once(&db, "b").await);
-    clock.advance(window_ms);
+    clock.advance(window_ms - 1);
     assert!(!publish_once(&db, "a").await, "still known");
-    clock.advance(window_ms);
-    assert!(publish_once(&db, "a").await, "forgotten after two windows at most");
+    clock.advance(BUCKET_MS);
+    assert!(publish_once(&db, "a").await, "forgotten a minute after the window at most");
     assert_eq!(events(&db).await.len(), 3);
 }
 
+/// A database of another service over the same store.
+fn service(db: &Db<MemoryStore>, source: &str, unique_id_window_ms: i64) -> Db<MemoryStore> {
+    let settings = DbSettings { source: source.to_owned(), unique_id_window_ms, ..DbSettings::default() };
+    Fixture::over(db.store().clone(), settings).db
+}
+
 #[tokio::test]
-async fn ids_are_removed_when_nobody_can_ask_for_them_any_more() {
+async fn an_id_is_remembered_as_was_promised_whatever_window_others_have() {
+    let (db, clock) = timed();
+    let long = service(&db, "/long", 86_400_000);
+    // Of another service, and of this one with another setting.
+    let others = [service(&db, "/short", BUCKET_MS), service(&db, "/long", BUCKET_MS)];
+    assert!(publish_once(&long, "a").await);
+    assert!(publish_once(&others[0], "a").await, "each source has its own ids");
+    clock.advance(86_400_000 - 1);
+    for other in &others {
+        other.expire_unique_ids().await.expect("the store is there");
+    }
+    assert!(publish_once(&others[0], "a").await, "its own is forgotten");
+    assert!(!publish_once(&long, "a").await);
+    assert!(!publish_once(&others[1], "a").await, "it goes by what was promised when it was written");
+    clock.advance(2 * BUCKET_MS);
+    assert!(publish_once(&others[1], "a").await);
+    // And the other way round: what was promised for a short time holds nobody up for a long one.
+    clock.advance(2 * BUCKET_MS);
+    assert!(publish_once(&long, "a").await);
+}
+
+/// How many rows there are of ids.
+async fn id_rows(db: &Db<impl Store>) -> usize {
+    let range = KeyRange::new(vec![Kind::EventId.tag()], vec![Kind::Published.tag() + 1]);
+    rows(db.store(), (range.start, range.end)).await.len()
+}
+
+#[tokio::test]
+async fn ids_are_removed_when_they_are_remembered_no_longer() {
     let (db, clock) = timed();
     let window_ms = DbSettings::default().unique_id_window_ms;
-    let known = async || rows(db.store(), EventIdKey::range_before(i64::MAX)).await.len();
     assert!(publish_once(&db, "a").await);
     db.expire_unique_ids().await.expect("the store is there");
-    assert_eq!(known().await, 2, "of this bucket and of the next");
-    clock.advance(3 * window_ms);
-    db.expire_unique_ids().await.expect("the store is there");
-    assert_eq!(known().await, 0);
+    assert_eq!(id_rows(&db).await, 2, "of the id, and of its time");
+    clock.advance(window_ms + 2 * BUCKET_MS);
+    // It was published again before anybody removed it.
     assert!(publish_once(&db, "a").await);
-    clock.advance(4 * window_ms);
-    // The first publication of another bucket does it, too.
+    db.expire_unique_ids().await.expect("the store is there");
+    assert_eq!(id_rows(&db).await, 2);
+    assert!(!publish_once(&db, "a").await);
+    clock.advance(window_ms + 2 * BUCKET_MS);
+    db.expire_unique_ids().await.expect("the store is there");
+    assert_eq!(id_rows(&db).await, 0);
+    assert!(publish_once(&db, "a").await);
+    clock.advance(window_ms + 2 * BUCKET_MS);
+    // The first publication of another minute does it, too.
     assert!(publish_once(&db, "b").await);
-    while known().await > 2 {
+    while id_rows(&db).await > 2 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn of_two_transactions_that_publish_an_id_across_a_bucket_s_beginning_one_commits() {
+async fn many_ids_are_removed_in_steps_and_those_of_earlier_builds_go_with_them() {
     let (db, clock) = timed();
-    let window_ms = DbSettings::default().unique_id_window_ms;
-    clock.set(NOW_MS - NOW_MS.rem_euclid(window_ms) + window_ms - 1);
+    let mut txn = db.store().begin().await.expect("begun");
+    for number in 0..1_200 {
+        let key = EventIdKey { until_ms: NOW_MS - 1, source: "/old".into(), id: number.to_string() };
+        txn.put(key.encode(), MARKER);
+    }
+    txn.commit().await.expect("committed");
+    assert!(publish_once(&db, "a").await);
+    db.expire_unique_ids().await.expect("the store is there");
+    assert_eq!(id_rows(&db).await, 2);
+    clock.advance(1);
+    assert!(!publish_once(&db, "a").await);
+}
+
+#[tokio::test]
+async fn of_two_transactions_that_publish_an_id_one_commits() {
+    let (db, clock) = timed();
     for later_commits_first in [false, true] {
         let event = || NewEvent::new("parcel.reminder").unique_id(format!("x{later_commits_first}"));
         let earlier = db.begin().await.expect("begun");
-        clock.advance(1);
+        clock.advance(59_000);
         let later = db.begin().await.expect("begun");
-        clock.advance(-1);
         for tx in [&earlier, &later] {
             assert!(tx.publish(event()).await.expect("written").is_some());
         }
@@ -288,8 +343,7 @@ async fn a_model_s_event_with_a_unique_id_is_announced_once_while_the_row_is_wri
         db.transaction(|tx| async move { tx.save(ticket).await }).await.expect("committed");
     }
     assert_eq!(events(&db).await.len(), 1);
-    let range = KeyRange::prefix(&[Kind::EventId.tag()]);
-    assert_eq!(rows(db.store(), (range.start, range.end)).await.len(), 2);
+    assert_eq!(id_rows(&db).await, 2);
 }
 
 #[tokio::test]

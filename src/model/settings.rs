@@ -11,8 +11,8 @@ pub struct DbSettings {
     pub source: String,
     /// The largest model, as JSON, in bytes (`model.max.bytes`).
     pub model_max_bytes: usize,
-    /// For how long at least the id of an event that is published once is remembered, in milliseconds, from a minute on;
-    /// it is for twice as long at most. Another value forgets the ids that are known.
+    /// For how long the id of an event that is published once is remembered, in milliseconds, from a minute on, and up to
+    /// a minute longer. Another value is for the ids that are published from then on.
     pub unique_id_window_ms: i64,
     /// How often, and how soon, a transaction that lost against another runs again.
     pub retry: RetryPolicy,

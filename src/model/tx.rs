@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::db::Shared;
 use crate::event::Subject;
-use crate::once::OnceKeys;
+use crate::once::Once;
 use crate::prefetch::PrefetchTxn;
 use crate::relationship;
 use crate::row::{self, Place};
@@ -343,17 +343,17 @@ impl<S: Store> Tx<S> {
         let settings = &self.shared.settings;
         let mut once = None;
         if let Some(id) = event.once_id() {
-            let keys = OnceKeys::of(&settings.source, id, open.now_ms, settings.unique_id_window_ms)?;
-            if keys.is_known(&mut open.txn).await? {
+            let new = Once::of(&settings.source, id, open.now_ms, settings.unique_id_window_ms)?;
+            if new.is_known(&mut open.txn, open.now_ms).await? {
                 return Ok(None);
             }
-            once = Some(keys);
+            once = Some(new);
         }
         let id = uuid::Builder::from_random_bytes(self.shared.ambient.random().to_be_bytes()).into_uuid();
         let event = event.complete(subject, &settings.source, open.now_ms, id);
         let published = open.publisher.publish(&mut open.txn, &event).await?;
-        if let Some(keys) = once {
-            keys.put(&mut open.txn);
+        if let Some(once) = once {
+            once.put(&mut open.txn);
             open.has_unique_ids = true;
         }
         Ok(Some(published))

@@ -110,7 +110,7 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_of_a_batch_off() {
 async fn park(db: &Db<Unreliable>, place: &Place, failures: u32, due_ms: i64) {
     let row = &parked::failed(&record(), failures, due_ms, None);
     let parked = db.transaction(|tx| async move {
-        place.progress.park(&mut *tx.store().await?, &Lane::Alone(0), 0, row);
+        place.progress.park(&mut *tx.raw_store().await?, &Lane::Alone(0), 0, row);
         Ok(())
     });
     parked.await.expect("the store is there");
@@ -133,7 +133,7 @@ async fn a_try_of_a_record_that_another_worker_tried_meanwhile_counts_for_nothin
     let context = context(db.clone(), Handler::Each(Arc::new(call)));
     assert_eq!(context.retry(&place, &Lane::Alone(0), 0).await, Ended::ParkedUntil(6));
     let tx = db.begin().await.expect("the store is there");
-    let mut txn = tx.store().await.expect("it is open");
+    let mut txn = tx.raw_store().await.expect("it is open");
     let found = place.progress.find_parked(&mut *txn, &Lane::Alone(0), 0, 6).await;
     assert_eq!(found, Ok(Parked::Due(parked::failed(&record(), 2, 6, None))));
 }

@@ -47,6 +47,7 @@ impl Rights {
             Kind::Done | Kind::Parked | Kind::Timer | Kind::Schedule => Self::WRITE,
             Kind::Outbox => Self { put_versioned: true, ..Self::READ },
             Kind::EventId
+            | Kind::Published
             | Kind::Model
             | Kind::Index
             | Kind::Manifest

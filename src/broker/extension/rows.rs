@@ -4,8 +4,8 @@ use bytes::Bytes;
 use tidegate_format::{
     BackfillKey, BackfillValue, BuiltKey, BuiltValue, DoneKey, EventIdKey, EventValue, FormatError, GroupKey,
     GroupValue, IndexKey, Kind, MARKER, ManifestKey, ManifestValue, ModelId, ModelKey, ModelValue, OffsetKey,
-    OffsetValue, OutboxKey, ParkedKey, ParkedValue, ReferenceKey, ScheduleKey, ScheduleValue, TimerKey,
-    UniqueKey, UniqueValue, check_group_id, check_schedule_id, check_table_name,
+    OffsetValue, OutboxKey, ParkedKey, ParkedValue, PublishedKey, PublishedValue, ReferenceKey, ScheduleKey,
+    ScheduleValue, TimerKey, UniqueKey, UniqueValue, check_group_id, check_schedule_id, check_table_name,
 };
 
 /// What is wrong with a row, in words.
@@ -60,6 +60,10 @@ pub(super) fn decode(kind: Kind, key: &[u8], value: &Bytes) -> Result<Row, Wrong
         Kind::EventId => {
             read(EventIdKey::decode(key))?;
             check_marker(&value)?;
+        }
+        Kind::Published => {
+            read(PublishedKey::decode(key))?;
+            read(PublishedValue::decode(value))?;
         }
         Kind::Done => {
             check_group(&read(DoneKey::decode(key))?.group)?;

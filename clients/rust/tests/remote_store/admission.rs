@@ -28,6 +28,7 @@ const PUT: &[Kind] = &[
     Kind::Timer,
     Kind::Schedule,
     Kind::EventId,
+    Kind::Published,
     Kind::Model,
     Kind::Index,
     Kind::Manifest,
