@@ -9,6 +9,54 @@
 //! - [`RemoteStore`]: the store of a broker, through its port;
 //! - [`model`]: typed models with indexes, references and events in one transaction, over a [`store`].
 //!
+//! An application depends on this crate alone: what it may have to name of others is in [`model`] (errors, limits of
+//! events, what topics get that are created by their first event, records that are published as they are), in [`store`]
+//! (errors of the store, addresses and options of TiKV, clocks) and in `broker` (settings of a broker in this process, with
+//! the feature `embedded`).
+//!
+//! ```
+//! # #[cfg(feature = "embedded")]
+//! # mod embedded {
+//! use tidegate::broker::StartError;
+//! use tidegate::broker::settings::{Settings, StoreAddress};
+//! use tidegate::model::{
+//!     CommitError, CommitToken, Error, EventLimits, EventValue, FormatError, InputError, LoadError, NameError,
+//!     PartitionId, PublishError, PublishSettings, Published, QueryError, ReadError, TopicDefaults,
+//! };
+//! use tidegate::store::{TikvAddress, TikvOpenError, TikvOptions, TikvTls, TransactionLimits};
+//! use tidegate::{Bytes, DbSettings, OpenError, OpenOptions};
+//!
+//! fn options(directory: &str) -> OpenOptions {
+//!     let mut options = OpenOptions::new(directory);
+//!     options.settings = Settings { num_partitions: 3, store: StoreAddress::Embedded, ..Settings::default() };
+//!     let limits = EventLimits { event_max_bytes: 64 << 10, ..EventLimits::default() };
+//!     let create_topics = Some(TopicDefaults { partitions: 3, ..TopicDefaults::default() });
+//!     options.db = DbSettings { publish: PublishSettings { limits, create_topics }, ..DbSettings::default() };
+//!     options
+//! }
+//!
+//! /// A dead letter, say.
+//! fn record(value: Bytes) -> EventValue {
+//!     EventValue { value: Some(value), ..EventValue::default() }
+//! }
+//!
+//! /// Whether somebody else has to do something about it.
+//! fn is_final(error: &Error) -> bool {
+//!     match error {
+//!         Error::Publish(PublishError::Name { cause, .. }) | Error::Input(InputError::Name(cause)) => {
+//!             let _: &NameError = cause;
+//!             true
+//!         }
+//!         Error::Publish(PublishError::Load(LoadError::Format(_))) | Error::Format(_) => true,
+//!         Error::Commit(CommitError::DiskFull { .. }) => true,
+//!         _ => false,
+//!     }
+//! }
+//! # fn others(_: (StartError, TikvAddress, TikvOpenError, TikvOptions, TikvTls, TransactionLimits)) {}
+//! # fn more(_: (CommitToken, FormatError, PartitionId, Published, QueryError, ReadError, OpenError)) {}
+//! # }
+//! ```
+//!
 //! It is pure Rust on tokio. It speaks the classic group protocol and record batches v2, always asks for `acks=all`, and
 //! refuses older message formats. It neither encrypts nor authenticates yet, and does not take part in transactions.
 
@@ -32,6 +80,7 @@ pub use admin::{
     Admin, ClusterBroker, ClusterDescription, CommittedOffset, ConfigEntry, DescribedGroup, GroupMember,
     ListedGroup, NewTopic,
 };
+pub use bytes::Bytes;
 pub use client::{BrokerAddress, Client, Metadata, Partition, Topic};
 pub use consumer::{
     Assignor, AutoOffsetReset, Consumer, ConsumerOptions, ConsumerRecord, OffsetCommitter, RebalanceListener,
@@ -47,6 +96,9 @@ pub use remote::{RemoteOptions, RemoteStore, RemoteTxn};
 #[cfg(feature = "embedded")]
 pub use tidegate::OpenOptions;
 pub use tidegate::{AppStore, AppTxn, OpenError, Tidegate};
+/// The broker of [`Tidegate::open`], with its settings.
+#[cfg(feature = "embedded")]
+pub use tidegate_broker as broker;
 pub use tidegate_model as model;
 pub use tidegate_model::{
     Db, DbSettings, Model, ModelId, NewEvent, Query, Snapshot, Tx, Write, WriteOptions,

@@ -118,11 +118,16 @@ pub use release::{RELEASE_LEVELS_MAX, RELEASE_ROWS_ALL_MAX, RELEASE_ROWS_MAX, Re
 pub use retry::RetryPolicy;
 pub use settings::DbSettings;
 pub use snapshot::Snapshot;
-pub use tidegate_format::{Float, IndexValue, ModelId};
+pub use tidegate_format::{
+    EventValue, Float, FormatError, IndexValue, Kind, ModelId, NameError, PartitionId, PartitionIndex,
+    TopicId,
+};
 /// Writes a [`Model`] from a struct and its attributes.
 pub use tidegate_model_derive::Model;
-pub use tidegate_outbox::{NoWakeup, Published, Wakeup};
-pub use tidegate_store::Store;
+pub use tidegate_outbox::{
+    EventLimits, LoadError, NoWakeup, PublishError, PublishSettings, Published, TopicDefaults, Wakeup,
+};
+pub use tidegate_store::{CommitError, CommitToken, Outcome, ReadError, Store};
 pub use tx::Tx;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use user::{USER_SCAN_MAX, UserSpace, UserView};
