@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tidegate::model::Error;
+use tidegate::model::{Ambient, Backfilled, Difference, Error, NoWakeup, SystemAmbient};
 use tidegate::{
-    AppStore, AutoOffsetReset, Consumer, ConsumerOptions, Db, Model, ModelId, NewEvent, OpenOptions, Start,
-    Tidegate, TopicPartition,
+    AppStore, AutoOffsetReset, Consumer, ConsumerOptions, Db, DbSettings, Model, ModelId, NewEvent,
+    OpenOptions, Start, Tidegate, TopicPartition,
 };
 use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
-use tidegate_store::{TikvOptions, TikvStore};
+use tidegate_format::{IndexKey, MARKER};
+use tidegate_store::{Direction, KeyRange, ManualClock, Store, TikvOptions, TikvStore, Txn};
 use tidegate_tests::tikv_cluster::TikvCluster;
 
 /// After this time a test counts as hung. It has nothing to do with speed.
@@ -60,6 +64,97 @@ struct EndState {
     events: BTreeMap<String, Vec<String>>,
     /// The reminders that were not cancelled.
     reminders: Vec<String>,
+}
+
+/// A ticket as an earlier release of the application knew it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(table = "tickets")]
+struct OldTicket {
+    id: i64,
+    seat: String,
+    holder: i64,
+}
+
+/// As this one does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(table = "tickets")]
+struct Ticket {
+    id: i64,
+    #[model(unique)]
+    seat: String,
+    #[model(index)]
+    holder: i64,
+}
+
+/// What came of a table's new indexes, and of what somebody did past the library.
+#[derive(Debug, PartialEq)]
+struct Upkeep {
+    refused: String,
+    filled: Backfilled,
+    of_holder: Vec<Ticket>,
+    differing: u64,
+    found: Vec<Difference>,
+    mended: Vec<Difference>,
+    left: u64,
+}
+
+/// What an application's pauses are made of: its own timer, or a store's clock that goes on by as much.
+struct Pauses {
+    clock: Option<ManualClock>,
+    left_ms: AtomicI64,
+}
+
+impl Pauses {
+    fn up_to(left: Duration, clock: Option<ManualClock>) -> Arc<Self> {
+        let left_ms = i64::try_from(left.as_millis()).expect("a short time");
+        Arc::new(Self { clock, left_ms: left_ms.into() })
+    }
+}
+
+impl Ambient for Pauses {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let ms = i64::try_from(duration.as_millis()).expect("a short pause");
+        assert!(self.left_ms.fetch_sub(ms, Ordering::SeqCst) >= ms, "it waits for what does not come");
+        let Some(clock) = &self.clock else { return SystemAmbient.sleep(duration) };
+        clock.advance(ms);
+        Box::pin(tokio::task::yield_now())
+    }
+
+    fn random(&self) -> u128 {
+        SystemAmbient.random()
+    }
+}
+
+/// Brings a table to new indexes beside a writer that does not know them, and mends what was done past the library.
+async fn keep_up(store: &AppStore, pauses: Arc<Pauses>) -> Result<Upkeep, Error> {
+    let db = Db::with_ambient(store.clone(), DbSettings::default(), Arc::new(NoWakeup), pauses);
+    let old = |id: i64| OldTicket { id, seat: format!("A{id}"), holder: id % 2 };
+    for id in 0..4 {
+        db.transaction(|tx| async move { tx.insert(&old(id)).await }).await?;
+    }
+    let of_holder = async || {
+        let snapshot = db.snapshot().await?;
+        Ok::<_, Error>(snapshot.query::<Ticket>("by_holder").value(1).fetch().await?.rows)
+    };
+    let refused = of_holder().await.expect_err("not all are in it").to_string();
+    let earlier = db.begin().await?;
+    earlier.insert(&old(5)).await?;
+    let (filled, committed) = tokio::join!(db.backfill::<Ticket>(), earlier.commit());
+    committed?;
+    let (filled, of_holder) = (filled?, of_holder().await?);
+    let differing = db.verify::<Ticket>().await?.differing;
+    let index = IndexKey::range_table("tickets");
+    let mut txn = db.raw_store().begin().await?;
+    let range = KeyRange::new(index.0, index.1);
+    let keys = txn.scan_keys(&range, 1, Direction::Forward).await?;
+    let orphan = IndexKey { id: ModelId::Integer(9).encode(), ..IndexKey::decode(&keys[0])? };
+    txn.delete(keys[0].clone());
+    txn.put(orphan.encode()?, MARKER);
+    txn.commit().await.map_err(Error::Commit)?;
+    let found = db.verify::<Ticket>().await?.differences;
+    let mended = db.repair::<Ticket>().await?.differences;
+    let left = db.verify::<Ticket>().await?.differing;
+    Ok(Upkeep { refused, filled, of_holder, differing, found, mended, left })
 }
 
 fn order(id: i64) -> Order {
@@ -171,23 +266,26 @@ async fn reminders(tidegate: &Tidegate) -> Vec<String> {
     events(tidegate, "reminders", kept).await.into_keys().collect()
 }
 
-async fn run(tidegate: Tidegate) -> EndState {
+async fn run(tidegate: Tidegate) -> (EndState, Upkeep) {
     write(tidegate.db()).await.expect("written");
     let end = read_back(&tidegate).await.expect("read");
+    let store = tidegate.db().raw_store();
+    // Nobody else writes: a back-fill has nothing to wait for, and hears of it.
+    let upkeep = keep_up(store, Pauses::up_to(Duration::from_secs(20), None)).await.expect("kept up");
     tidegate.shutdown().await;
-    end
+    (end, upkeep)
 }
 
 fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
 }
 
-async fn in_process() -> EndState {
+async fn in_process() -> (EndState, Upkeep) {
     let directory = tempfile::tempdir().expect("a directory");
     run(Tidegate::open(directory.path()).await.expect("a new store")).await
 }
 
-async fn through_a_broker() -> EndState {
+async fn through_a_broker() -> (EndState, Upkeep) {
     let directory = tempfile::tempdir().expect("a directory");
     let served = Tidegate::open_with(OpenOptions::new(directory.path()).listen(any_port()));
     let served = served.await.expect("a new store");
@@ -197,7 +295,7 @@ async fn through_a_broker() -> EndState {
     end
 }
 
-async fn straight_to_tikv() -> EndState {
+async fn straight_to_tikv() -> (EndState, Upkeep) {
     let cluster = TikvCluster::start();
     let namespace = cluster.fresh_namespace();
     let options = TikvOptions::new(namespace.parse().expect("an address"));
@@ -213,12 +311,20 @@ async fn straight_to_tikv() -> EndState {
     tidegate.shutdown().await;
     broker.stop().await;
     store.shutdown().await;
-    end
+    // How long others may write is waited for by the store's clock.
+    let clock = ManualClock::at(0);
+    let address = namespace.parse().expect("an address");
+    let options = TikvOptions { clock: Arc::new(clock.clone()), ..TikvOptions::new(address) };
+    let store = TikvStore::connect(options).await.expect("the cluster is there");
+    let pauses = Pauses::up_to(Duration::from_secs(300), Some(clock));
+    let upkeep = keep_up(&AppStore::Local(store.clone().into()), pauses).await.expect("kept up");
+    store.shutdown().await;
+    (end, upkeep)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_ends_with_the_same_state_in_process_and_through_a_broker() {
-    let own = in_process().await;
+    let (own, upkeep) = in_process().await;
     let kept = usize::try_from(ORDERS - ORDERS / CANCELLED_EVERY).expect("a few");
     assert_eq!((own.orders.len(), own.by_total.len(), own.reminders.len()), (kept, kept, kept));
     assert!(own.by_total.is_sorted_by_key(|order| -order.total) && !own.of_customer.is_empty());
@@ -226,7 +332,10 @@ async fn an_application_ends_with_the_same_state_in_process_and_through_a_broker
     assert_eq!(own.some_own, [Some("1".to_owned()), None, Some("11".to_owned())]);
     assert!(own.duplicate.contains("unique"), "{}", own.duplicate);
     assert_eq!(own.events.len(), usize::try_from(ORDERS).expect("a few"));
-    assert_eq!(through_a_broker().await, own);
+    assert!(upkeep.refused.contains("by_holder"), "{}", upkeep.refused);
+    assert_eq!((upkeep.filled, upkeep.of_holder.len()), (Backfilled { rows: 5, is_done: true }, 3));
+    assert_eq!((upkeep.differing, upkeep.found.len(), upkeep.mended.len(), upkeep.left), (0, 2, 2, 0));
+    assert_eq!(through_a_broker().await, (own, upkeep));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
