@@ -78,15 +78,23 @@ fn kill_after(directory: &Path, round: u64, acknowledgements: u64, told: &mut To
     assert!(count >= acknowledgements, "it ran until it was killed");
 }
 
+/// As `TIDEGATE_KILL_ROUNDS` says, and never fewer than are promised.
+fn rounds() -> u64 {
+    let asked = std::env::var("TIDEGATE_KILL_ROUNDS").ok();
+    let rounds = asked.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+    assert!(rounds >= ROUNDS, "TIDEGATE_KILL_ROUNDS={rounds}: tests/README.md promises {ROUNDS}");
+    rounds
+}
+
 #[test]
 fn whatever_kill_9_hits_all_that_is_stored_is_what_the_committed_transactions_left() {
     if let (Ok(directory), Ok(round)) = (std::env::var(DIRECTORY), std::env::var(ROUND)) {
         block_on(work(Path::new(&directory), round.parse().expect("a number")));
     }
-    let asked = std::env::var("TIDEGATE_KILL_ROUNDS").ok().map(|rounds| rounds.parse().expect("a number"));
+    let rounds = rounds();
     let directory = tempfile::tempdir().expect("a directory");
     let mut told = Told::default();
-    for round in 0..asked.unwrap_or(ROUNDS) {
+    for round in 0..rounds {
         // Not a multiple of anything, so that it is hit at different places.
         kill_after(directory.path(), round, 20 + 7 * (round % 13), &mut told);
         block_on(async {

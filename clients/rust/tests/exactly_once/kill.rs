@@ -70,9 +70,12 @@ fn kill_after(directory: &Path, says: usize) {
     process.kill();
 }
 
-/// How often something is killed: as `TIDEGATE_KILL_ROUNDS` says.
-pub(crate) fn rounds(default: usize) -> usize {
-    std::env::var(ROUNDS).ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+/// How often something is killed: as `TIDEGATE_KILL_ROUNDS` says, and never less than is promised.
+pub(crate) fn rounds(promised: usize) -> usize {
+    let asked = std::env::var(ROUNDS).ok();
+    let rounds = asked.map_or(promised, |rounds| rounds.parse().expect("a number of rounds"));
+    assert!(rounds >= promised, "{ROUNDS}={rounds}: tests/README.md promises {promised}");
+    rounds
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,6 +1,7 @@
 //! The machine crashes, at any write or sync of a disk that loses what was not synced; and the store loses answers and refuses
 //! before that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -21,6 +22,8 @@ const CASES: u64 = 40;
 const CRASHES_PER_CASE: u64 = 3;
 /// The last change of the disk at which it crashes: about as many as the rounds of one opening make.
 const LAST_CHANGE: u64 = 900;
+/// So many of the crashes hit a write or a sync, each another one; the others a disk that is at rest.
+const AMID_PERCENT: u64 = 50;
 const ROUNDS_PER_OPENING: usize = 60;
 /// Commits that fail in an opening, and among how many.
 const FAULTS: usize = 6;
@@ -154,7 +157,8 @@ fn is_over(stored: &Stored) -> bool {
     stored.is_dealt_with() && stored.redriven == letters
 }
 
-fn crash_and_recover(seed: u64, seen: &mut Seen) {
+/// Puts down the changes that the disk crashed at, too.
+fn crash_and_recover(seed: u64, seen: &mut Seen, amid: &mut BTreeSet<(u64, u64)>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let mut case = Case::new(seed);
     for _ in 0..CRASHES_PER_CASE {
@@ -163,6 +167,9 @@ fn crash_and_recover(seed: u64, seen: &mut Seen) {
         case.arm(&store);
         runtime.block_on(case.work(&store));
         drop(store);
+        if case.files.is_crashed() {
+            amid.insert((seed, case.files.changes()));
+        }
         case.files = case.files.after_crash(&mut case.rng);
         let store = case.open();
         runtime.block_on(case.check(&store));
@@ -190,20 +197,26 @@ fn crash_and_recover(seed: u64, seen: &mut Seen) {
     seen.not_applied += case.book.settled.not_applied;
 }
 
+/// As `TIDEGATE_RECOVERY_CASES` says, and never fewer than are promised.
+fn cases() -> u64 {
+    let asked = std::env::var("TIDEGATE_RECOVERY_CASES").ok();
+    let cases = asked.map_or(CASES, |cases| cases.parse().expect("a number of cases"));
+    assert!(cases >= CASES, "TIDEGATE_RECOVERY_CASES={cases}: tests/README.md promises {CASES}");
+    cases
+}
+
 #[test]
 fn whatever_the_crash_rows_indexes_logs_offsets_and_parked_keys_are_what_was_committed() {
-    let asked =
-        std::env::var("TIDEGATE_RECOVERY_CASES").ok().map(|cases| cases.parse().expect("a number of cases"));
-    let mut seen = Seen::default();
-    for seed in 0..asked.unwrap_or(CASES) {
+    let cases = cases();
+    let (mut seen, mut amid) = (Seen::default(), BTreeSet::new());
+    for seed in 0..cases {
         println!("seed {seed}");
-        crash_and_recover(seed, &mut seen);
+        crash_and_recover(seed, &mut seen, &mut amid);
     }
     println!("{seen:?}");
     let of_events = [seen.applied, seen.not_applied, seen.parked_over_crashes, seen.buried];
     let of_batches = [seen.noted_over_crashes, seen.buried_of_batches];
-    assert!(
-        asked.is_some() || !of_events.iter().chain(&of_batches).any(|count| *count == 0),
-        "all of it happens: {seen:?}"
-    );
+    assert!(!of_events.iter().chain(&of_batches).any(|count| *count == 0), "all of it happens: {seen:?}");
+    let (amid, crashes) = (amid.len() as u64, cases * CRASHES_PER_CASE);
+    assert!(amid * 100 >= crashes * AMID_PERCENT, "only {amid} of {crashes} crashes were amid a change");
 }
