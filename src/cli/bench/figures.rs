@@ -11,6 +11,11 @@ pub(super) fn rate(what: impl Into<String>, count: usize, elapsed: Duration, uni
     Figure { what: what.into(), value, unit }
 }
 
+/// So many things.
+pub(super) fn count(what: impl Into<String>, count: usize, unit: &'static str) -> Figure {
+    Figure { what: what.into(), value: count.to_string(), unit }
+}
+
 /// Median and 99th percentile of some times, in milliseconds.
 pub(super) fn percentiles(what: &str, mut times: Vec<Duration>) -> Vec<Figure> {
     times.sort_unstable();

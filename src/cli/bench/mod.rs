@@ -27,10 +27,10 @@ use crate::output::{Row, json_argument, print};
 const LONG_ABOUT: &str = "\
 Measures this machine: produce and consume with the Rust client; model transactions with two indexes and an event, in process \
 and through the port; writes with no, two and six indexes, rows under one parent, reads by id, by index and with related \
-rows; commit to delivery, a worker's events exactly once, schedule lateness and memory with many pending, cancels that race \
-due entries, backup and restore. Each row has a broker of its own in this process (that of the schedules in another one), on \
-a fresh store in a temporary directory (TMPDIR) or in a namespace of its own (--store), with every commit durable before it \
-is acknowledged.";
+rows; commit to delivery, a worker's events exactly once, schedule lateness and memory with many pending and with a tenth of \
+them, cancels that race entries as they come due with produce beside them, backup and restore. Each row has a broker of its \
+own in this process (that of the schedules in another one), on a fresh store in a temporary directory (TMPDIR) or in a \
+namespace of its own (--store), with every commit durable before it is acknowledged.";
 
 pub(crate) fn command() -> Command {
     Command::new("bench")
@@ -51,6 +51,14 @@ pub(crate) fn command() -> Command {
                 .default_value("1000000")
                 .value_parser(clap::value_parser!(u32).range(1..=20_000_000))
                 .help("Schedules that wait while lateness is measured"),
+        )
+        .arg(
+            Arg::new("cancels")
+                .long("cancels")
+                .value_name("N")
+                .default_value("100000")
+                .value_parser(clap::value_parser!(u32).range(1..=10_000_000))
+                .help("Cancels that race entries as they come due, 10,000 a second"),
         )
         .arg(
             Arg::new("only")
@@ -92,6 +100,7 @@ impl Row for Figure {
 
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let pending = *matches.get_one::<u32>("pending").expect("it has a default");
+    let cancels = *matches.get_one::<u32>("cancels").expect("it has a default");
     let mut settings = Settings::default();
     settings.set("store", matches.get_one::<String>("store").expect("it has a default"))?;
     let store = settings.store;
@@ -127,7 +136,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         add("records", records::throughput(&store).await?);
     }
     if wanted("cancels") {
-        add("cancels", cancel::race(&store).await?);
+        add("cancels", cancel::race(&store, cancels).await?);
     }
     if wanted("worker") {
         add("worker", worker::throughput(&store).await?);
@@ -136,7 +145,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         add("backup", backup::throughput(&store).await?);
     }
     if wanted("schedules") {
-        add("schedules", schedules::lateness(&store, pending).await?);
+        // Twice: what they take of memory is not to grow with their number.
+        for pending in [pending.div_ceil(10), pending] {
+            add("schedules", schedules::lateness(&store, pending).await?);
+        }
     }
     print(matches, &figures)
 }

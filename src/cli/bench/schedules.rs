@@ -23,7 +23,7 @@ pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Resu
     let stage = Served::start(store)?;
     stage.create(TOPIC, PARTITIONS, "scheduled").await?;
     let producer = Producer::connect(stage.client(), ProducerOptions::default()).await?;
-    let mut rows = vec![stage.resident("broker resident before schedules")];
+    let mut rows = vec![stage.resident(format!("broker resident before {pending} schedules"))];
     let began = std::time::Instant::now();
     let now_ms = SystemClock.now_ms();
     for number in 0..i64::from(pending) {
@@ -31,7 +31,7 @@ pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Resu
     }
     producer.flush().await;
     let waiting = usize::try_from(pending)?;
-    rows.push(rate("schedules produced", waiting, began.elapsed(), "records/s"));
+    rows.push(rate(format!("schedules produced, {pending}"), waiting, began.elapsed(), "records/s"));
     rows.push(stage.resident(format!("broker resident with {pending} pending")));
 
     let mut consumer = Consumer::connect(stage.client(), ConsumerOptions::default()).await?;
@@ -50,7 +50,7 @@ pub(super) async fn lateness(store: &StoreAddress, pending: u32) -> anyhow::Resu
         times.push(Duration::from_millis(late_ms.unsigned_abs()));
     }
     rows.extend(percentiles(&format!("schedule lateness with {pending} pending"), times));
-    rows.push(stage.resident_at_most("broker resident at most"));
+    rows.push(stage.resident_at_most(format!("broker resident at most with {pending} pending")));
     drop(consumer);
     producer.close().await;
     stage.stop()?;
