@@ -235,3 +235,5 @@ mod poll_tests;
 mod read_ahead_tests;
 #[cfg(test)]
 mod relay_tests;
+#[cfg(test)]
+mod retention_tests;

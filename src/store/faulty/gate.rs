@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-/// Where a transaction can be held.
+/// Where a transaction, or the deletion of a range, can be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// It was asked for and has no snapshot yet.
@@ -13,6 +13,8 @@ pub enum Point {
     BeforeCommit,
     /// The commit has succeeded or failed, and the caller does not know yet.
     AfterCommit,
+    /// It is no transaction: a range is to be deleted, and nothing of it is yet.
+    BeforeDeleteRange,
 }
 
 /// Holds one transaction at a point. Letting it go, or dropping the gate, lets the transaction go on.

@@ -122,6 +122,7 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 
     async fn delete_range(&self, range: KeyRange) -> Result<(), CommitError> {
+        self.shared.faults.pass(Point::BeforeDeleteRange, &Touched::range(&range)).await;
         self.shared.faults.check_away().map_err(|reason| CommitError::Unavailable { reason })?;
         self.inner.delete_range(token::without_reserved(&range)).await
     }

@@ -66,7 +66,7 @@ struct State {
     begins: Rules<ReadError>,
     reads: Rules<ReadError>,
     commits: Rules<CommitFault>,
-    gates: [Rules<GateStop>; 4],
+    gates: [Rules<GateStop>; 5],
 }
 
 impl Faults {
