@@ -232,6 +232,8 @@ mod pipeline_tests;
 #[cfg(test)]
 mod poll_tests;
 #[cfg(test)]
+mod race_tests;
+#[cfg(test)]
 mod read_ahead_tests;
 #[cfg(test)]
 mod relay_tests;
