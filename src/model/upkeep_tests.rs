@@ -1,5 +1,6 @@
 //! Back-fills, comparisons and repairs, while writes go on and after crashes.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -264,13 +265,20 @@ async fn a_back_fill_waits_for_earlier_transactions_for_as_long_as_the_store_let
     earlier.insert(&old(2)).await.expect("written");
     let forgotten = db.begin().await.expect("begun");
     forgotten.insert(&old(3)).await.expect("written");
+    let is_filled = Cell::new(false);
+    let filling = async {
+        let filled = db.backfill::<Gate>().await;
+        is_filled.set(true);
+        filled
+    };
     let committing = async {
-        while clock.now_ms() < NOW_MS + 299_000 {
+        // Time goes by while it waits; if it does not wait, what commits now is missed.
+        while clock.now_ms() < NOW_MS + 299_000 && !is_filled.get() {
             tokio::task::yield_now().await;
         }
         earlier.commit().await
     };
-    let (filled, committed) = tokio::join!(db.backfill::<Gate>(), committing);
+    let (filled, committed) = tokio::join!(filling, committing);
     assert_eq!((filled.map(|filled| filled.rows), committed), (Ok(3), Ok(())));
     assert_eq!(db.snapshot().await.expect("read").query::<Gate>("by_pier").value("A").count().await, Ok(2));
     assert_eq!(db.verify::<Gate>().await.expect("readable").differing, 0);
