@@ -362,3 +362,56 @@ async fn hints_that_nobody_acknowledges_are_counted_and_hold_nobody_up() {
     assert_eq!(tidegate.hint_figures().map(|figures| figures.acknowledged), Some(0));
     tidegate.shutdown().await;
 }
+
+/// As in memory and on disk, and from two processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_those_who_race_for_a_unique_value_or_a_row_that_goes_one_wins_on_tikv() {
+    let cluster = TikvCluster::start();
+    let namespace = cluster.fresh_namespace();
+    let left = Tidegate::tikv(&namespace, "").await.expect("the cluster is there");
+    let right = Tidegate::tikv(&namespace, "").await.expect("the cluster is there");
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for id in 0..16 {
+        let db = if id % 2 == 0 { left.db() } else { right.db() }.clone();
+        tasks.spawn(async move {
+            let customer = &Customer { id, email: "one@example.org".into() };
+            db.transaction(|tx| async move { tx.insert(customer).await }).await
+        });
+    }
+    let results = tasks.join_all().await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    let is_refusal = |result: &&Result<(), Error>| matches!(result, Err(Error::Unique { .. }));
+    assert_eq!(results.iter().filter(is_refusal).count(), 15, "{results:?}");
+    let snapshot = left.db().snapshot().await.expect("read");
+    assert_eq!(snapshot.list::<Customer>().count().await, Ok(1));
+
+    // The topic of orders is there, so that only rows can conflict.
+    let (id, winner) = (90, snapshot.list::<Customer>().first().await.expect("read").expect("the one").id);
+    let order = |customer| Order { id, customer, state: "placed".into(), total: 1 };
+    let first = &order(winner);
+    let placed = left.db().transaction(|tx| async move { tx.insert(first).await });
+    placed.await.expect("committed");
+    left.db().transaction(|tx| async move { tx.delete::<Order>(id).await }).await.expect("committed");
+    for is_child_first in [true, false] {
+        let parent = &Customer { id: 100 + i64::from(is_child_first), email: format!("{is_child_first}") };
+        left.db().transaction(|tx| async move { tx.insert(parent).await }).await.expect("committed");
+        let child = left.db().begin().await.expect("begun");
+        let deletion = right.db().begin().await.expect("begun");
+        child.insert(&order(parent.id)).await.expect("the customer is there");
+        deletion.delete::<Customer>(parent.id).await.expect("nothing names it").expect("it is there");
+        let (first, second) = if is_child_first { (child, deletion) } else { (deletion, child) };
+        assert_eq!(first.commit().await, Ok(()), "{is_child_first}");
+        assert_eq!(second.commit().await, Err(Error::Conflict { attempts: 1 }), "{is_child_first}");
+        let snapshot = right.db().snapshot().await.expect("read");
+        assert_eq!(snapshot.find::<Customer>(parent.id).await.expect("read").is_some(), is_child_first);
+        let children = snapshot.referencing::<Order, Customer>(parent.id, "customer").count().await;
+        assert_eq!(children, Ok(u64::from(is_child_first)));
+        left.db().transaction(|tx| async move { tx.delete::<Order>(id).await }).await.expect("committed");
+    }
+    for verified in [left.db().verify::<Customer>().await, right.db().verify::<Order>().await] {
+        assert_eq!(verified.expect("readable").differences, []);
+    }
+    left.shutdown().await;
+    right.shutdown().await;
+}
