@@ -135,7 +135,7 @@ async fn work(directory: &Path, round: u64) {
     let (news, behind) = watch::channel(0);
     let db = tidegate.db();
     let clerks = CLERKS.map(|clerk| write(db, clerk, behind.clone()));
-    tokio::join!(look(db.store(), news), futures::future::join_all(clerks));
+    tokio::join!(look(db.raw_store(), news), futures::future::join_all(clerks));
     panic!("it goes on until it is killed");
 }
 
@@ -217,7 +217,7 @@ async fn finish(directory: &Path) {
     let tidegate = open(directory).await;
     let workers = start(&tidegate, ROUNDS).await;
     let is_over = async {
-        while !Stored::read(tidegate.db().store()).await.expect("read").is_dealt_with() {
+        while !Stored::read(tidegate.db().raw_store()).await.expect("read").is_dealt_with() {
             tokio::time::sleep(LOOK).await;
         }
     };
