@@ -2,9 +2,9 @@
 //!
 //! TiKV keeps every version of a key until somebody moves the cluster's safe point, and a snapshot of before that point
 //! is lost. Snapshots younger than [`keep_min_ms`] are safe by their age; a process that has an older one open writes it
-//! down (one row per process, with its oldest), and renews the row. Whoever collects reads these rows first, and goes
-//! past none that is renewed. A row that has not changed for several renewals, by the collector's own clock, is of a
-//! process that has ended.
+//! down (one row per process, with its oldest), and renews the row. Whoever collects reads these rows first, of all
+//! namespaces, as the safe point is that of the cluster, and goes past none that is renewed. A row that has not changed
+//! for several renewals, by the collector's own clock, is of a process that has ended.
 //!
 //! What it refuses to do: it does not decide who collects, or when.
 
@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tikv_client::{Timestamp, TimestampExt, TransactionClient};
+use tikv_client::{KvPair, Timestamp, TimestampExt, TransactionClient};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::keys::Namespace;
 use super::metrics::add;
-use super::read::Pages;
+use super::read::scan_cluster;
 use super::shared::{Shared, transaction_options};
 use crate::{Direction, KeyRange, ReadError, Version};
 
@@ -27,6 +28,8 @@ const HOLD_TAG: u8 = 0x03;
 const HOLD_VALUE_VERSION: u8 = 0x01;
 /// After so many renewals that did not come a hold is of a process that has ended.
 const RENEWALS_MISSED_MAX: u32 = 6;
+/// How many namespaces a cluster may have for its old versions to be given up.
+const NAMESPACES_MAX: usize = 10_000;
 /// How many holds are read at a time.
 const HOLDS_PAGE: usize = 256;
 
@@ -224,21 +227,55 @@ pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collecte
     Ok(Collected { safe_point, is_taken, holds: in_the_way.len(), holds_removed: ended.len() })
 }
 
+/// The rows of holds of all namespaces, by the cluster's keys.
 async fn hold_rows(shared: &Shared, version: Version) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
-    let mut rows = Vec::new();
-    let mut pages = Pages::new(version, &KeyRange::prefix(&[HOLD_TAG]), Direction::Forward, HOLDS_PAGE);
-    while let Some(page) = pages.next(shared, HOLDS_PAGE, usize::MAX).await? {
-        rows.extend(page.entries);
+    let mut rows: Vec<(Bytes, Bytes)> = Vec::new();
+    for namespace in namespaces(shared, version).await? {
+        let mut rest = namespace.range(&KeyRange::prefix(&[HOLD_TAG]));
+        loop {
+            let page =
+                scan_cluster(shared, version, rest.clone(), HOLDS_PAGE, Direction::Forward, false).await?;
+            let is_last = page.len() < HOLDS_PAGE;
+            let row = |KvPair(key, value)| (Bytes::from(Vec::from(key)), Bytes::from(value));
+            rows.extend(page.into_iter().map(row));
+            let Some((last, _)) = rows.last().filter(|_| !is_last) else { break };
+            rest.start = KeyRange::successor(last).to_vec();
+        }
     }
     Ok(rows)
 }
 
-/// The versions that are held, and the keys of holds that are of processes that have ended.
+/// All namespaces that the cluster has: one look each, past all that the one before it has.
+async fn namespaces(shared: &Shared, version: Version) -> Result<Vec<Namespace>, ReadError> {
+    let mut found: Vec<Namespace> = Vec::new();
+    let mut rest = Namespace::everybody();
+    loop {
+        let next = scan_cluster(shared, version, rest.clone(), 1, Direction::Forward, true).await?;
+        let Some(KvPair(key, _)) = next.into_iter().next() else { return Ok(found) };
+        let key = Vec::from(key);
+        if found.len() >= NAMESPACES_MAX {
+            let reason =
+                format!("there are more than {NAMESPACES_MAX} namespaces, whose snapshots nobody reads");
+            return Err(ReadError::Unavailable { reason });
+        }
+        match Namespace::of(&key) {
+            Some(namespace) => {
+                rest.start = namespace.all().end;
+                found.push(namespace);
+            }
+            // Somebody else's.
+            None => rest.start = KeyRange::successor(&key).to_vec(),
+        }
+    }
+}
+
+/// The versions that are held, and the keys of holds in this namespace that are of processes that have ended.
 fn judge(shared: &Shared, rows: Vec<(Bytes, Bytes)>) -> (Vec<Version>, Vec<Bytes>) {
     let patience = Duration::from_millis(shared.options.hold_renew_ms) * RENEWALS_MISSED_MAX;
     let now = Instant::now();
     let mut holds = shared.holds();
-    let own = holds.key();
+    let own: Bytes = shared.namespace.key(&holds.key()).into();
+    let this_namespace = shared.namespace.all();
     let mut before = std::mem::take(&mut holds.seen);
     let (mut live, mut ended) = (Vec::new(), Vec::new());
     for (key, value) in rows.into_iter().filter(|(key, _)| *key != own) {
@@ -246,12 +283,13 @@ fn judge(shared: &Shared, rows: Vec<(Bytes, Bytes)>) -> (Vec<Version>, Vec<Bytes
             Some(seen) if seen.value == value => seen.since,
             _ => now,
         };
-        if now.duration_since(since) > patience {
-            ended.push(key);
-            continue;
+        if now.duration_since(since) <= patience {
+            // What cannot be read is of a newer release: it holds everything.
+            live.push(decode_hold(&value).unwrap_or_default());
+        } else if this_namespace.contains(&key.to_vec()) {
+            ended.push(shared.namespace.user_key(key.to_vec()));
         }
-        // What cannot be read is of a newer release: it holds everything.
-        live.push(decode_hold(&value).unwrap_or_default());
+        // Those of other namespaces are for their own collectors to remove.
         holds.seen.insert(key, Seen { value, since });
     }
     (live, ended)

@@ -27,6 +27,19 @@ impl Namespace {
         Self { prefix, data }
     }
 
+    /// Everything of all namespaces of the cluster.
+    pub(super) fn everybody() -> Range<Vec<u8>> {
+        let range = KeyRange::prefix(ROOT);
+        range.start.to_vec()..range.end.to_vec()
+    }
+
+    /// The namespace in which a key of the cluster lies; none if it lies in none.
+    pub(super) fn of(key: &[u8]) -> Option<Self> {
+        let rest = key.strip_prefix(ROOT)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        Some(Self::new(std::str::from_utf8(&rest[..end]).ok()?))
+    }
+
     /// Everything of the namespace.
     pub(super) fn all(&self) -> Range<Vec<u8>> {
         let range = KeyRange::prefix(&self.prefix);
@@ -76,6 +89,20 @@ mod tests {
             assert!(namespace.all().contains(&physical));
             assert_eq!(namespace.user_key(physical.clone()), key);
             last = physical;
+        }
+    }
+
+    #[test]
+    fn a_key_tells_its_namespace() {
+        for name in ["a", "a.b", "orders-2"] {
+            let namespace = Namespace::new(name);
+            for key in [namespace.mark(), namespace.key(b""), namespace.key(b"\0k")] {
+                assert!(Namespace::everybody().contains(&key));
+                assert_eq!(Namespace::of(&key).map(|found| found.mark()), Some(namespace.mark()));
+            }
+        }
+        for other in [b"t1".as_slice(), b"_tidegate/", b"_tidegate/a", b"_tidegate/\xff\0m"] {
+            assert!(Namespace::of(other).is_none());
         }
     }
 

@@ -4,6 +4,7 @@
 //! caller still wants, and is halved where an answer would be larger than the client takes. Rows of attempts are left out.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use tikv_client::{Key, KvPair};
@@ -160,29 +161,39 @@ impl Pages {
         size: usize,
         keys_only: bool,
     ) -> Result<Vec<KvPair>, AskError> {
-        add(&shared.counters.scans, 1);
         let range = shared.namespace.range(range);
-        let limit = u32::try_from(size).expect("pages are small");
-        let direction = self.direction;
-        shared
-            .ask_snapshot(self.version, |mut snapshot| {
-                let range = range.clone();
-                async move {
-                    let without_value = |key: Key| KvPair::new(key, Vec::new());
-                    Ok(match (direction, keys_only) {
-                        (Direction::Forward, false) => snapshot.scan(range, limit).await?.collect(),
-                        (Direction::Backward, false) => snapshot.scan_reverse(range, limit).await?.collect(),
-                        (Direction::Forward, true) => {
-                            snapshot.scan_keys(range, limit).await?.map(without_value).collect()
-                        }
-                        (Direction::Backward, true) => {
-                            snapshot.scan_keys_reverse(range, limit).await?.map(without_value).collect()
-                        }
-                    })
+        scan_cluster(shared, self.version, range, size, self.direction, keys_only).await
+    }
+}
+
+/// At most `size` entries of a range of the cluster's keys, with their values unless the keys alone are asked for.
+pub(super) async fn scan_cluster(
+    shared: &Shared,
+    version: Version,
+    range: Range<Vec<u8>>,
+    size: usize,
+    direction: Direction,
+    keys_only: bool,
+) -> Result<Vec<KvPair>, AskError> {
+    add(&shared.counters.scans, 1);
+    let limit = u32::try_from(size).expect("pages are small");
+    let scanning = shared.ask_snapshot(version, |mut snapshot| {
+        let range = range.clone();
+        async move {
+            let without_value = |key: Key| KvPair::new(key, Vec::new());
+            Ok(match (direction, keys_only) {
+                (Direction::Forward, false) => snapshot.scan(range, limit).await?.collect(),
+                (Direction::Backward, false) => snapshot.scan_reverse(range, limit).await?.collect(),
+                (Direction::Forward, true) => {
+                    snapshot.scan_keys(range, limit).await?.map(without_value).collect()
+                }
+                (Direction::Backward, true) => {
+                    snapshot.scan_keys_reverse(range, limit).await?.map(without_value).collect()
                 }
             })
-            .await
-    }
+        }
+    });
+    scanning.await
 }
 
 fn entry(shared: &Shared, pair: KvPair) -> (Bytes, Bytes) {

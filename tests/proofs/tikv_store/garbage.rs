@@ -63,6 +63,48 @@ async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
     assert_eq!(collector.metrics().garbage_safe_point, own.start_version().0);
 }
 
+/// The safe point is the cluster's: a collector that looked at the holds of its own namespace alone took the snapshots of
+/// others away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_process_has_ended() {
+    let cluster = OwnCluster::start();
+    let clock = ManualClock::at(0);
+    let collector = connect(forgetful(&cluster.namespace("b"), &clock)).await;
+    // One that sorts before, one after.
+    let before = connect(forgetful(&cluster.namespace("a"), &clock)).await;
+    let after = connect(forgetful(&cluster.namespace("c"), &clock)).await;
+    for store in [&before, &after] {
+        put(store, "k", "1").await;
+        let mut old = store.begin().await.expect("a begin");
+        store.renew_hold().await.expect("written down");
+        put(store, "k", "2").await;
+        let held = old.start_version();
+        until_ok!("a pass that the snapshot holds back", async {
+            let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
+            let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+            let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
+            if collected.safe_point == held { Ok(()) } else { Err(format!("{collected:?}")) }
+        });
+        assert_eq!(cluster.safe_point(), held.0);
+        assert_eq!(old.get(b"k").await, Ok(Some(text("1"))));
+        drop(old);
+        store.renew_hold().await.expect("removed");
+    }
+    // A process that ends without a word holds it for a while only. Its row is left to its own namespace.
+    let old = before.begin().await.expect("a begin");
+    let held = old.start_version();
+    before.renew_hold().await.expect("written down");
+    drop(old);
+    drop(before);
+    until_ok!("it goes on", async {
+        let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
+        let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+        let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
+        assert_eq!(collected.holds_removed, 0);
+        if collected.safe_point > held { Ok(()) } else { Err(format!("{collected:?}")) }
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hold_of_a_process_that_has_ended_is_given_up() {
     let cluster = OwnCluster::start();
