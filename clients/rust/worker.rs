@@ -9,6 +9,8 @@
 //! instead, several in one transaction; how often the event that holds its partition up has failed is noted beside the committed
 //! offset.
 //!
+//! That the store is away counts as no event's failure ([`RetryPolicy`]).
+//!
 //! What it refuses to do: it commits no progress without the handler's writes, nor these without it; it takes nothing as done
 //! because it was a moment ago.
 //!
@@ -110,6 +112,6 @@ pub use dead_letter::{
 pub use error::WorkerError;
 pub use event::Event;
 pub use figures::WorkerFigures;
-pub use outcome::{IntoOutcome, Outcome};
+pub use outcome::{HandlerError, IntoOutcome, Outcome};
 pub use redrive::{DeadLetters, REDRIVEN, redrive, redrive_only};
 pub use retry::RetryPolicy;

@@ -210,7 +210,8 @@ impl<S: Store> Tx<S> {
         let touched = open.touched();
         let has_unique_ids = open.has_unique_ids;
         let result = open.txn.commit().await;
-        self.shared().conclude(result.map(drop), &touched).await?;
+        let concluded = self.shared().conclude(result.map(drop), &touched).await;
+        self.store_trouble().noted(concluded)?;
         if has_unique_ids {
             self.shared().expire_unique_ids_in_time();
         }

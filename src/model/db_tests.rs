@@ -171,6 +171,22 @@ fn pauses_double_up_to_their_bound_and_are_a_random_share_of_it() {
 }
 
 #[tokio::test]
+async fn what_the_store_did_not_do_is_told_whatever_the_work_has_made_of_it() {
+    let fixture = faulty_fixture();
+    let faults = fixture.db.store().faults();
+    let (read, commit) = (fixture.db.begin().await.expect("begun"), fixture.db.begin().await.expect("begun"));
+    let (of_read, of_commit) = (read.store_trouble(), commit.store_trouble());
+    assert_eq!((of_read.get(), of_commit.get()), (None, None));
+    faults.fail_read(On::next(), ReadError::Unavailable { reason: "a test".into() });
+    let _swallowed = read.find::<Counter>(1).await;
+    commit.save(&Counter { count: 1 }).await.expect("written");
+    faults.fail_commit(On::next(), CommitFault::Refused(CommitError::Conflict));
+    let _swallowed = commit.commit().await;
+    assert!(matches!(of_read.get(), Some(Error::Read(ReadError::Unavailable { .. }))));
+    assert_eq!(of_commit.get(), Some(&Error::Conflict { attempts: 1 }));
+}
+
+#[tokio::test]
 async fn work_may_have_an_error_type_of_its_own() {
     #[derive(Debug, PartialEq)]
     enum Refusal {

@@ -175,6 +175,26 @@ impl From<PublishError> for Error {
     }
 }
 
+impl Error {
+    /// Whether it says nothing of what was asked for: the store was away, its disk was full, or other transactions came first.
+    /// The same may go well later. Of [`Error::Unknown`] it may have gone well already.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, ReadError::Unavailable { .. }),
+            Self::Commit(error) => match error {
+                CommitError::Unavailable { .. }
+                | CommitError::DiskFull { .. }
+                | CommitError::Conflict
+                | CommitError::Unknown { .. } => true,
+                CommitError::Expired { .. } | CommitError::TooLarge { .. } => false,
+            },
+            Self::Conflict { .. } | Self::Unknown { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why a model cannot be stored. Correct it; trying again gives the same answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InputError {

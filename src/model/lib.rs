@@ -91,6 +91,7 @@ mod row;
 mod settings;
 mod snapshot;
 mod times;
+mod trouble;
 mod tx;
 mod upgrade;
 mod user;
@@ -128,6 +129,7 @@ pub use tidegate_outbox::{
     EventLimits, LoadError, NoWakeup, PublishError, PublishSettings, Published, TopicDefaults, Wakeup,
 };
 pub use tidegate_store::{CommitError, CommitToken, Outcome, ReadError, Store};
+pub use trouble::StoreTrouble;
 pub use tx::Tx;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use user::{USER_SCAN_MAX, UserSpace, UserView};

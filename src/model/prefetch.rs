@@ -5,15 +5,18 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use tidegate_store::{CommitError, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
 
-/// A store's transaction that remembers some small rows of its snapshot. Own writes forget them.
+use crate::StoreTrouble;
+
+/// A store's transaction that remembers some small rows of its snapshot. Own writes forget them. What cannot be read is noted.
 pub(crate) struct PrefetchTxn<T> {
     inner: T,
+    trouble: StoreTrouble,
     kept: HashMap<Bytes, Option<Bytes>>,
 }
 
 impl<T: Txn> PrefetchTxn<T> {
-    pub(crate) fn new(inner: T) -> Self {
-        Self { inner, kept: HashMap::new() }
+    pub(crate) fn new(inner: T, trouble: StoreTrouble) -> Self {
+        Self { inner, trouble, kept: HashMap::new() }
     }
 
     /// The values of `keys`, in their order. Those of `keep` that are not known yet come in the same round, for later
@@ -32,7 +35,7 @@ impl<T: Txn> PrefetchTxn<T> {
         if keys.is_empty() {
             return Ok(vec![]);
         }
-        let mut values = self.inner.get_many(&keys).await?;
+        let mut values = self.trouble.noted(self.inner.get_many(&keys).await)?;
         self.kept.extend(keys.drain(asked..).zip(values.drain(asked..)));
         Ok(values)
     }
@@ -46,12 +49,12 @@ impl<T: Txn> Txn for PrefetchTxn<T> {
     async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         match self.kept.get(key) {
             Some(value) => Ok(value.clone()),
-            None => self.inner.get(key).await,
+            None => self.trouble.noted(self.inner.get(key).await),
         }
     }
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
-        self.inner.get_many(keys).await
+        self.trouble.noted(self.inner.get_many(keys).await)
     }
 
     async fn scan(
@@ -60,7 +63,7 @@ impl<T: Txn> Txn for PrefetchTxn<T> {
         limit: ScanLimit,
         direction: Direction,
     ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
-        self.inner.scan(range, limit, direction).await
+        self.trouble.noted(self.inner.scan(range, limit, direction).await)
     }
 
     async fn scan_keys(
@@ -69,7 +72,7 @@ impl<T: Txn> Txn for PrefetchTxn<T> {
         count: usize,
         direction: Direction,
     ) -> Result<Vec<Bytes>, ReadError> {
-        self.inner.scan_keys(range, count, direction).await
+        self.trouble.noted(self.inner.scan_keys(range, count, direction).await)
     }
 
     fn put(&mut self, key: Bytes, value: Bytes) {
@@ -116,7 +119,7 @@ mod tests {
         txn.put(deleted.clone(), old.clone());
         txn.commit().await.expect("committed");
 
-        let mut txn = PrefetchTxn::new(store.begin().await.expect("begun"));
+        let mut txn = PrefetchTxn::new(store.begin().await.expect("begun"), StoreTrouble::default());
         let fetched = txn.fetch(vec![put.clone()], [put.clone(), deleted.clone()]).await.expect("read");
         assert_eq!(fetched, [Some(old.clone())], "only what was asked for is given");
         assert_eq!(txn.get(&deleted).await, Ok(Some(old)));

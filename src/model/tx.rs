@@ -17,7 +17,7 @@ use crate::prefetch::PrefetchTxn;
 use crate::relationship;
 use crate::row::{self, Place};
 use crate::write::{Before, destination_keys};
-use crate::{Error, Model, NewEvent, Query, Write, WriteOptions};
+use crate::{Error, Model, NewEvent, Query, StoreTrouble, Write, WriteOptions};
 
 /// A transaction of a [`Db`](crate::Db): one snapshot, its own writes, and one commit. Dropping it rolls back.
 ///
@@ -25,6 +25,7 @@ use crate::{Error, Model, NewEvent, Query, Write, WriteOptions};
 /// ([`Error::Over`]). Calls that overlap wait for one another.
 pub struct Tx<S: Store> {
     open: Arc<Mutex<Option<Open<S>>>>,
+    trouble: StoreTrouble,
     shared: Arc<Shared<S>>,
 }
 
@@ -51,19 +52,20 @@ impl<S: Store> Tx<S> {
         let now_ms = shared.store.now_ms();
         let random = Uuid::from_u128(shared.ambient.random());
         let publisher = Publisher::new(&txn, shared.publish.clone(), now_ms, random);
+        let trouble = StoreTrouble::default();
         let open = Open {
-            txn: PrefetchTxn::new(txn),
+            txn: PrefetchTxn::new(txn, trouble.clone()),
             publisher,
             now_ms,
             has_unique_ids: false,
             is_half_written: false,
         };
-        Self { open: Arc::new(Mutex::new(Some(open))), shared }
+        Self { open: Arc::new(Mutex::new(Some(open))), trouble, shared }
     }
 
     /// Another handle on the same transaction.
     pub(crate) fn share(&self) -> Self {
-        Self { open: self.open.clone(), shared: self.shared.clone() }
+        Self { open: self.open.clone(), trouble: self.trouble.clone(), shared: self.shared.clone() }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
@@ -93,6 +95,13 @@ impl<S: Store> Tx<S> {
     pub async fn raw_store(&self) -> Result<impl DerefMut<Target = impl Txn + use<S>> + '_, Error> {
         let open = MutexGuard::try_map(self.open.lock().await, |open| Some(&mut open.as_mut()?.txn));
         open.map_err(|_| Error::Over)
+    }
+
+    /// Tells, also after the end of the transaction, whether the store was away in its midst or refused its commit for no
+    /// reason of its own: whoever runs the work of others can tell that from a failure of theirs.
+    #[must_use]
+    pub fn store_trouble(&self) -> StoreTrouble {
+        self.trouble.clone()
     }
 
     /// What is *now* for this transaction, in milliseconds since the Unix epoch by the store's clock.

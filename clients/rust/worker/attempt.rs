@@ -32,7 +32,7 @@ pub(crate) enum Ended {
     ParkedUntil(i64),
     /// The committed offset is not where it should be: the partition is to be loaded again.
     Moved,
-    /// Nothing, as the store is away.
+    /// Nothing, as the store is away, or others came first each time.
     GivenBack,
 }
 
@@ -44,13 +44,15 @@ pub(crate) struct Place {
 }
 
 impl<S: Store> Context<S> {
-    /// Handles a record for the first time. `known` is the committed offset that this worker has seen.
+    /// Handles a record for the first time. `known` is the committed offset that this worker has seen; `rests` how often in a
+    /// row the record was given back.
     pub(crate) async fn handle(
         &self,
         place: &Place,
         lane: &Lane,
         record: &Arc<ConsumerRecord>,
         known: i64,
+        rests: u32,
     ) -> Ended {
         let (progress, offset) = (&place.progress, record.offset);
         let event = &Event::new(record.clone(), 0);
@@ -61,7 +63,7 @@ impl<S: Store> Context<S> {
             }
             Ok::<Claim, Stop>(claim)
         });
-        let failure = match tried.await {
+        let failure = match tried.await.map_err(|stop| stop.after(rests)) {
             Ok(claim) => return self.claimed(claim),
             Err(Stop::Failure(failure)) => failure,
             Err(stop) => return self.give_back(place, offset, &stop),
@@ -82,8 +84,8 @@ impl<S: Store> Context<S> {
         }
     }
 
-    /// Tries a parked record again.
-    pub(crate) async fn retry(&self, place: &Place, lane: &Lane, offset: i64) -> Ended {
+    /// Tries a parked record again, which was given back `rests` times in a row.
+    pub(crate) async fn retry(&self, place: &Place, lane: &Lane, offset: i64, rests: u32) -> Ended {
         let (progress, at) = (&place.progress, &place.at);
         let now_ms = self.now_ms();
         let tried_from = &Mutex::new(None);
@@ -98,7 +100,7 @@ impl<S: Store> Context<S> {
             }
             Ok::<Parked, Stop>(found)
         });
-        let failure = match tried.await {
+        let failure = match tried.await.map_err(|stop| stop.after(rests)) {
             Ok(found) => return self.found(&found),
             Err(Stop::Failure(failure)) => failure,
             Err(stop) => return self.give_back(place, offset, &stop),

@@ -17,7 +17,7 @@ use super::context::{Context, Handler};
 use super::lane::Lane;
 use super::load::begin_at;
 use super::ordered::Batch;
-use super::outcome::Outcome;
+use super::outcome::{HandlerError, Outcome};
 use super::parked;
 use super::progress::{Parked, Progress};
 use crate::model::NoWakeup;
@@ -73,10 +73,10 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_off() {
         let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
         let context = context(db, Handler::Each(Arc::new(call)));
         let (lane, record) = (Lane::Alone(0), record());
-        let ended = context.handle(&place, &lane, &record, 0).await;
+        let ended = context.handle(&place, &lane, &record, 0, 0).await;
         *seen.entry(if ended == Ended::GivenBack { "given back" } else { "buried" }).or_default() += 1;
         if ended == Ended::GivenBack {
-            assert_eq!(context.handle(&place, &lane, &record, 0).await, Ended::Handled, "read {read}");
+            assert_eq!(context.handle(&place, &lane, &record, 0, 0).await, Ended::Handled, "read {read}");
         } else {
             assert_eq!(ended, Ended::Handled, "read {read}");
         }
@@ -93,7 +93,7 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_of_a_batch_off() {
         let place = place(&db).await;
         let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
         let context = context(db, Handler::Batch(Arc::new(call)));
-        let batch = Batch { from: 0, to: 1, records: vec![(0, record())], noted: None };
+        let batch = Batch { from: 0, to: 1, records: vec![(0, record())], noted: None, rests: 0 };
         let ended = context.handle_batch(&place, &batch).await;
         *seen.entry(if ended == BatchEnded::GivenBack { "given back" } else { "buried" }).or_default() += 1;
         if ended == BatchEnded::GivenBack {
@@ -126,12 +126,12 @@ async fn a_try_of_a_record_that_another_worker_tried_meanwhile_counts_for_nothin
         let (other, same) = (other.clone(), same.clone());
         async move {
             park(&other, &same, 2, 6).await;
-            Err("as the other".to_owned())
+            Err(HandlerError::new("as the other"))
         }
         .boxed()
     };
     let context = context(db.clone(), Handler::Each(Arc::new(call)));
-    assert_eq!(context.retry(&place, &Lane::Alone(0), 0).await, Ended::ParkedUntil(6));
+    assert_eq!(context.retry(&place, &Lane::Alone(0), 0, 0).await, Ended::ParkedUntil(6));
     let tx = db.begin().await.expect("the store is there");
     let mut txn = tx.raw_store().await.expect("it is open");
     let found = place.progress.find_parked(&mut *txn, &Lane::Alone(0), 0, 6).await;

@@ -29,7 +29,7 @@ pub(crate) enum BatchEnded {
     PutOff(i64),
     /// The committed offset, or what is noted there, is not as it should be: the partition is to be loaded again.
     Moved,
-    /// Nothing, as the store is away.
+    /// Nothing, as the store is away, or others came first each time.
     GivenBack,
 }
 
@@ -52,7 +52,7 @@ impl<S: Store> Context<S> {
             }
             Ok::<bool, Stop>(is_mine)
         });
-        let failure = match tried.await {
+        let failure = match tried.await.map_err(|stop| stop.after(batch.rests)) {
             Ok(MOVED) => return BatchEnded::Moved,
             Ok(_) => {
                 count(&self.counters.handled, events.len());

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rand::Rng;
-use tidegate_store::{CommitError, ReadError, Store};
+use tidegate_store::{ReadError, Store};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event::Event;
 use super::figures::Counters;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Failure, HandlerError, Outcome};
 use super::retry::RetryPolicy;
 use crate::model::Error;
 use crate::{Db, Tx};
 
 /// What a handler has returned.
-type Returned = BoxFuture<'static, Result<Outcome, String>>;
+type Returned = BoxFuture<'static, Result<Outcome, HandlerError>>;
 
 /// An application's handler.
 pub(crate) enum Handler<S: Store> {
@@ -45,25 +45,42 @@ pub(crate) struct Context<S: Store> {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// How often in a row a record is given back before that counts as a failure of its event: ten minutes, about. Else an event
+/// that can never be committed, as it always loses against others or has what a broker does not admit, would hold its key up
+/// for ever.
+const PATIENCE: u32 = 120;
+
 /// Why a transaction of a worker was not committed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stop {
     /// The event's fault, or the handler's.
     #[error("{0:?}")]
     Failure(Failure),
+    /// Something that is needed is away, says the handler.
+    #[error("{0}")]
+    Away(String),
     /// The store's.
     #[error(transparent)]
     Store(Error),
 }
 
+impl Stop {
+    /// What it is of a record that was given back so often in a row before.
+    pub(crate) fn after(self, rests: u32) -> Self {
+        match self {
+            Self::Away(cause) if rests >= PATIENCE => Self::Failure(Failure::Failed(cause)),
+            Self::Store(error) if rests >= PATIENCE => Self::Failure(Failure::Failed(error.to_string())),
+            other => other,
+        }
+    }
+}
+
 impl From<Error> for Stop {
-    /// What the store answers while it is away, or damaged, is no fault of the event.
+    /// What the store answers while it is away, or damaged, or others come first, is no fault of the event.
     fn from(error: Error) -> Self {
         match error {
-            Error::Read(ReadError::Unavailable { .. } | ReadError::Damaged { .. })
-            | Error::Commit(CommitError::Unavailable { .. } | CommitError::DiskFull { .. })
-            | Error::Unknown { .. }
-            | Error::Format(_) => Self::Store(error),
+            Error::Read(ReadError::Damaged { .. }) | Error::Format(_) => Self::Store(error),
+            error if error.is_transient() => Self::Store(error),
             other => Self::Failure(Failure::Failed(other.to_string())),
         }
     }
@@ -78,8 +95,9 @@ impl<S: Store> Context<S> {
         rand::rng().random()
     }
 
-    /// Calls the handler within a transaction.
+    /// Calls the handler within a transaction. If it fails, however, and the store was away in its midst, that was it.
     pub(crate) async fn call(&self, what: Called, tx: Tx<S>) -> Result<(), Stop> {
+        let trouble = tx.store_trouble();
         let task = match (&self.handler, what) {
             (Handler::Each(handler), Called::Event(event)) => {
                 let handler = handler.clone();
@@ -92,11 +110,15 @@ impl<S: Store> Context<S> {
             _ => unreachable!("a worker calls its handler with what that handles"),
         };
         let task = AbortOnDropHandle::new(task);
-        let failed = |cause: String| Err(Stop::Failure(Failure::Failed(cause)));
+        let failed = |cause: String| match trouble.get() {
+            Some(error) => Err(Stop::Store(error.clone())),
+            None => Err(Stop::Failure(Failure::Failed(cause))),
+        };
         match tokio::time::timeout(self.handler_timeout, task).await {
             Err(_) => failed(format!("the handler took longer than {:?}", self.handler_timeout)),
             Ok(Err(error)) => failed(panic_text(error)),
-            Ok(Ok(Err(cause))) => failed(cause),
+            Ok(Ok(Err(HandlerError { cause, is_transient: true }))) => Err(Stop::Away(cause)),
+            Ok(Ok(Err(HandlerError { cause, .. }))) => failed(cause),
             Ok(Ok(Ok(Outcome::Ack))) => Ok(()),
             Ok(Ok(Ok(Outcome::RetryAt(due_ms)))) => Err(Stop::Failure(Failure::NotBefore(due_ms))),
             Ok(Ok(Ok(Outcome::Reject(reason)))) => Err(Stop::Failure(Failure::Rejected(reason))),

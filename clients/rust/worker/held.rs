@@ -75,9 +75,6 @@ pub(super) enum Done {
     },
 }
 
-/// How long what was given back rests, in milliseconds.
-const REST_MS: i64 = 500;
-
 impl Held {
     /// One that is to be loaded: at once, or then.
     pub(super) fn new(epoch: u64, load_at_ms: Option<i64>) -> Self {
@@ -212,8 +209,8 @@ impl Work {
                     BatchEnded::Handled => work.handled(to),
                     BatchEnded::Failed => work.failed(),
                     BatchEnded::FailedAlone(failed) => work.failed_alone(failed),
-                    BatchEnded::PutOff(until_ms) => work.given_back(until_ms),
-                    BatchEnded::GivenBack => work.given_back(now_ms + REST_MS),
+                    BatchEnded::PutOff(until_ms) => work.put_off(until_ms),
+                    BatchEnded::GivenBack => work.given_back(now_ms),
                     BatchEnded::Moved => return false,
                 }
                 true
@@ -235,7 +232,7 @@ fn take_in_action(
     match ended {
         Ended::Moved => return false,
         Ended::GivenBack => {
-            work.given_back(now_ms, lane, if is_retry { &[] } else { offsets }, now_ms + REST_MS);
+            work.given_back(now_ms, lane, if is_retry { &[] } else { offsets });
         }
         Ended::Handled if is_retry => work.retried(now_ms, lane, first, None),
         Ended::ParkedUntil(due_ms) if is_retry => work.retried(now_ms, lane, first, Some(due_ms)),

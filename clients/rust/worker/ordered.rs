@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use super::failed::FailedRecord;
+use super::retry::rest_ms;
 
 /// A batch to handle now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) struct Batch<R> {
     /// What is noted at the committed offset, as far as this worker knows: if it is something else by now, another worker has
     /// had the record in front.
     pub(crate) noted: Option<FailedRecord>,
+    /// How often in a row it was given back.
+    pub(crate) rests: u32,
 }
 
 impl<R> Batch<R> {
@@ -39,6 +42,7 @@ pub(crate) struct OrderedWork<R> {
     waiting_bytes: usize,
     /// How many records are under way.
     running: Option<usize>,
+    rests: u32,
     rests_until_ms: i64,
     /// How a record has failed alone: the first one, unless that is no longer in the log.
     noted: Option<FailedRecord>,
@@ -55,6 +59,7 @@ impl<R: Clone> OrderedWork<R> {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             running: None,
+            rests: 0,
             rests_until_ms: 0,
             noted,
         }
@@ -98,7 +103,7 @@ impl<R: Clone> OrderedWork<R> {
         let records: Vec<(i64, R)> = records.map(|(offset, record, _)| (*offset, record.clone())).collect();
         self.running = Some(records.len());
         let to = records.last().map_or(self.committed, |(offset, _)| offset + 1);
-        Some(Batch { from: self.committed, to, records, noted: self.noted })
+        Some(Batch { from: self.committed, to, records, noted: self.noted, rests: self.rests })
     }
 
     /// How the first record has failed alone, if it has.
@@ -121,6 +126,7 @@ impl<R: Clone> OrderedWork<R> {
         self.waiting_bytes -= bytes;
         self.committed = to;
         self.noted = None;
+        self.rests = 0;
         self.batch_now = self.batch_max.min(self.batch_now.saturating_mul(2));
     }
 
@@ -128,6 +134,7 @@ impl<R: Clone> OrderedWork<R> {
     pub(crate) fn failed(&mut self) {
         let count = self.running.take().expect("a batch is under way");
         self.batch_now = (count / 2).max(1);
+        self.rests = 0;
     }
 
     /// Its one record failed, which is noted: it is tried again when it is due.
@@ -135,11 +142,20 @@ impl<R: Clone> OrderedWork<R> {
         self.running = None;
         self.batch_now = 1;
         self.noted = Some(failed);
+        self.rests = 0;
     }
 
-    /// Nothing came of it; it is tried again, not before then. It does not count as a failure.
-    pub(crate) fn given_back(&mut self, until_ms: i64) {
+    /// Nothing came of it; it is tried again a little later. It does not count as a failure.
+    pub(crate) fn given_back(&mut self, now_ms: i64) {
         self.running = None;
+        self.rests_until_ms = now_ms + rest_ms(self.rests);
+        self.rests = self.rests.saturating_add(1);
+    }
+
+    /// It is tried again, not before then. It does not count as a failure.
+    pub(crate) fn put_off(&mut self, until_ms: i64) {
+        self.running = None;
+        self.rests = 0;
         self.rests_until_ms = until_ms;
     }
 
@@ -148,7 +164,7 @@ impl<R: Clone> OrderedWork<R> {
         let is_idle = self.running.is_none() && self.waiting.is_empty();
         is_idle.then(|| {
             self.running = Some(0);
-            Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted }
+            Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted, rests: 0 }
         })
     }
 
@@ -263,8 +279,16 @@ mod tests {
     fn what_is_given_back_is_no_failure() {
         let mut work = work(1);
         assert_eq!(offsets(work.next_batch(0)), [0]);
-        work.given_back(50);
-        assert_eq!(work.next_batch(49), None);
-        assert_eq!(work.next_batch(50).map(|batch| batch.failures()), Some(0));
+        work.given_back(0);
+        assert_eq!(work.next_batch(499), None);
+        assert_eq!(work.next_batch(500).map(|batch| (batch.failures(), batch.rests)), Some((0, 1)));
+        work.given_back(500);
+        assert_eq!((work.next_batch(1_499), work.next_wake_ms(1_499)), (None, Some(1_500)));
+        assert_eq!(work.next_batch(1_500).map(|batch| batch.rests), Some(2));
+        work.put_off(2_000);
+        assert_eq!(
+            (work.next_batch(1_999), work.next_batch(2_000).map(|batch| batch.rests)),
+            (None, Some(0))
+        );
     }
 }

@@ -1,6 +1,13 @@
 //! What a handler says of an event.
 
-use std::fmt::Display;
+use std::any::Any;
+use std::error::Error;
+use std::fmt::{self, Display};
+
+use crate::model;
+
+/// How many sources of an error are looked at.
+const SOURCES_MAX: usize = 32;
 
 /// What is to become of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,25 +26,83 @@ pub trait IntoOutcome {
     /// The outcome, or why handling failed.
     ///
     /// # Errors
-    /// The reason of a failure, in words.
-    fn into_outcome(self) -> Result<Outcome, String>;
+    /// The reason of a failure.
+    fn into_outcome(self) -> Result<Outcome, HandlerError>;
+}
+
+/// Why a handler failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerError {
+    pub(crate) cause: String,
+    /// Whether it was the store, and says nothing of the event.
+    pub(crate) is_transient: bool,
+}
+
+impl HandlerError {
+    /// A failure that counts.
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_transient: false }
+    }
+
+    /// A failure that says nothing of the event: something that the handler needs is away. It is tried again soon, and does
+    /// not count; see [`RetryPolicy`](crate::RetryPolicy).
+    pub fn transient(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), is_transient: true }
+    }
+
+    /// A failure that counts unless it comes of a [transient](model::Error::is_transient) error of a store, by the error's type:
+    /// [`model::Error`], [`HandlerError`], or a box of an error that one of these is the source of.
+    fn of<E: Display + 'static>(error: &E) -> Self {
+        Self { cause: error.to_string(), is_transient: is_transient(error) }
+    }
+}
+
+impl Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl Error for HandlerError {}
+
+fn is_transient(error: &dyn Any) -> bool {
+    if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+        return chain_is_transient(error.as_ref());
+    }
+    let of_store = error.downcast_ref().map(model::Error::is_transient);
+    of_store.or(error.downcast_ref().map(|own: &HandlerError| own.is_transient)).unwrap_or(false)
+}
+
+fn chain_is_transient(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    for _ in 0..SOURCES_MAX {
+        let Some(error) = next else { break };
+        if let Some(error) = error.downcast_ref::<model::Error>() {
+            return error.is_transient();
+        }
+        if let Some(error) = error.downcast_ref::<HandlerError>() {
+            return error.is_transient;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl IntoOutcome for Outcome {
-    fn into_outcome(self) -> Result<Outcome, String> {
+    fn into_outcome(self) -> Result<Outcome, HandlerError> {
         Ok(self)
     }
 }
 
-impl<E: Display> IntoOutcome for Result<Outcome, E> {
-    fn into_outcome(self) -> Result<Outcome, String> {
-        self.map_err(|error| error.to_string())
+impl<E: Display + 'static> IntoOutcome for Result<Outcome, E> {
+    fn into_outcome(self) -> Result<Outcome, HandlerError> {
+        self.map_err(|error| HandlerError::of(&error))
     }
 }
 
-impl<E: Display> IntoOutcome for Result<(), E> {
-    fn into_outcome(self) -> Result<Outcome, String> {
-        self.map(|()| Outcome::Ack).map_err(|error| error.to_string())
+impl<E: Display + 'static> IntoOutcome for Result<(), E> {
+    fn into_outcome(self) -> Result<Outcome, HandlerError> {
+        self.map(|()| Outcome::Ack).map_err(|error| HandlerError::of(&error))
     }
 }
 
@@ -50,4 +115,36 @@ pub(crate) enum Failure {
     Failed(String),
     /// The handler wants no other try.
     Rejected(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_store::ReadError;
+
+    use super::*;
+
+    /// An application's error that has ours as its source.
+    #[derive(Debug, thiserror::Error)]
+    #[error("the order cannot be billed")]
+    struct Billing(#[source] model::Error);
+
+    fn away() -> model::Error {
+        ReadError::Unavailable { reason: "gone".into() }.into()
+    }
+
+    fn counts<E: Display + 'static>(error: E) -> bool {
+        !Err::<(), E>(error).into_outcome().expect_err("it failed").is_transient
+    }
+
+    #[test]
+    fn a_store_that_is_away_is_no_failure_of_the_event_in_whatever_the_handler_returns_it() {
+        let boxed = |error: Billing| -> Box<dyn Error + Send + Sync> { error.into() };
+        assert!(!counts(away()));
+        assert!(!counts(boxed(Billing(away()))));
+        assert!(!counts(HandlerError::transient("no mail server")));
+        assert!(counts(model::Error::Over));
+        assert!(counts(boxed(Billing(model::Error::Over))));
+        assert!(counts(HandlerError::new("no such customer")));
+        assert!(counts("text".to_owned()));
+    }
 }

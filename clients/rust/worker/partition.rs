@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::lane::Lane;
+use super::retry::rest_ms;
 
 /// What is bounded in a partition.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +32,10 @@ pub(crate) struct Limits {
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action<R> {
-    /// Handle a record for the first time.
-    Handle { lane: Lane, offset: i64, record: R },
-    /// Try a parked record again.
-    Retry { lane: Lane, offset: i64 },
+    /// Handle a record for the first time; it was given back so often in a row.
+    Handle { lane: Lane, offset: i64, record: R, rests: u32 },
+    /// Try a parked record again; it was given back so often in a row.
+    Retry { lane: Lane, offset: i64, rests: u32 },
     /// Park records behind others of their lane.
     Park { lane: Lane, records: Vec<(i64, R)> },
 }
@@ -93,6 +94,8 @@ struct LaneState {
     /// What was offered and is not dealt with.
     fresh: VecDeque<i64>,
     is_running: bool,
+    /// How often in a row what is first was given back.
+    rests: u32,
     /// Nothing of it before then.
     rests_until_ms: i64,
     queued: Option<Queued>,
@@ -189,8 +192,8 @@ impl<R: Clone> PartitionWork<R> {
             self.enqueue(&lane, now_ms);
         }
         if let Some((offset, lane)) = self.retries.first().cloned() {
-            self.begin(&lane, now_ms);
-            return Some(Action::Retry { lane, offset });
+            let rests = self.begin(&lane, now_ms);
+            return Some(Action::Retry { lane, offset, rests });
         }
         let room = self.limits.parked_max.saturating_sub(self.parked + self.reserved);
         let (offset, lane) = self.fresh.first().cloned()?;
@@ -199,14 +202,14 @@ impl<R: Clone> PartitionWork<R> {
         }
         let is_parked = self.lanes.get(&lane).is_some_and(|state| !state.parked.is_empty());
         let count = if is_parked { self.limits.park_max.min(room) } else { 1 };
-        self.begin(&lane, now_ms);
+        let rests = self.begin(&lane, now_ms);
         let mut records = self.take(&lane, count);
         self.reserved += records.len();
         if is_parked {
             return Some(Action::Park { lane, records });
         }
         let (offset, record) = records.pop().expect("a lane that is queued has a record");
-        Some(Action::Handle { lane, offset, record })
+        Some(Action::Handle { lane, offset, record, rests })
     }
 
     /// A record was handled, or has become a dead letter: its mark is in the store.
@@ -243,19 +246,21 @@ impl<R: Clone> PartitionWork<R> {
                 self.parked -= 1;
             }
         }
-        self.end(now_ms, lane);
+        self.end(now_ms, lane, 0);
     }
 
-    /// Nothing came of an action; these records (none if it was a retry) are to be dealt with again, not before then.
-    pub(crate) fn given_back(&mut self, now_ms: i64, lane: &Lane, offsets: &[i64], until_ms: i64) {
+    /// Nothing came of an action; these records (none if it was a retry) are to be dealt with again a little later.
+    pub(crate) fn given_back(&mut self, now_ms: i64, lane: &Lane, offsets: &[i64]) {
         self.reserved -= offsets.len();
         for offset in offsets {
             if let Some(Slot::Open { bytes, .. }) = self.window.get(offset) {
                 self.waiting_bytes += bytes;
             }
         }
-        self.lanes.get_mut(lane).expect("a lane under way is there").rests_until_ms = until_ms;
-        self.end(now_ms, lane);
+        let state = self.lanes.get_mut(lane).expect("a lane under way is there");
+        state.rests_until_ms = now_ms + rest_ms(state.rests);
+        let rests = state.rests.saturating_add(1);
+        self.end(now_ms, lane, rests);
     }
 
     /// A step of the committed offset, once it is large enough or has waited long enough, or at once with `force`. One at a
@@ -324,16 +329,21 @@ impl<R: Clone> PartitionWork<R> {
         records
     }
 
-    fn begin(&mut self, lane: &Lane, now_ms: i64) {
+    /// Begins with what is first of a lane; says how often in a row that was given back.
+    fn begin(&mut self, lane: &Lane, now_ms: i64) -> u32 {
         self.in_flight += 1;
-        self.lanes.get_mut(lane).expect("a lane that is queued is there").is_running = true;
+        let state = self.lanes.get_mut(lane).expect("a lane that is queued is there");
+        state.is_running = true;
+        let rests = state.rests;
         self.enqueue(lane, now_ms);
+        rests
     }
 
-    fn end(&mut self, now_ms: i64, lane: &Lane) {
+    fn end(&mut self, now_ms: i64, lane: &Lane, rests: u32) {
         self.in_flight -= 1;
         let state = self.lanes.get_mut(lane).expect("a lane under way is there");
         assert!(std::mem::take(&mut state.is_running), "an action ends once");
+        state.rests = rests;
         self.enqueue(lane, now_ms);
     }
 
@@ -343,7 +353,7 @@ impl<R: Clone> PartitionWork<R> {
             assert_eq!(state.fresh.pop_front(), Some(*offset), "a lane is dealt with in order");
             self.window.insert(*offset, Slot::Done);
         }
-        self.end(now_ms, lane);
+        self.end(now_ms, lane, 0);
         self.sweep(now_ms);
     }
 

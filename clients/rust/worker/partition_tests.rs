@@ -29,7 +29,7 @@ fn work(committed: i64) -> PartitionWork<i64> {
 }
 
 fn handle(offset: i64) -> Option<Action<i64>> {
-    Some(Action::Handle { lane: lane(offset, true), offset, record: offset })
+    Some(Action::Handle { lane: lane(offset, true), offset, record: offset, rests: 0 })
 }
 
 fn offer(work: &mut PartitionWork<i64>, offsets: std::ops::Range<i64>) {
@@ -81,7 +81,7 @@ fn a_failing_key_is_parked_and_its_later_records_wait_behind_it() {
     }
     assert_eq!(work.next_wake_ms(), Some(100), "nothing polls");
     for offset in [0, 4, 8] {
-        assert_eq!(work.next_action(100), Some(Action::Retry { lane: first.clone(), offset }));
+        assert_eq!(work.next_action(100), Some(Action::Retry { lane: first.clone(), offset, rests: 0 }));
         assert_eq!(work.next_action(100), None, "one at a time");
         work.retried(100, &first, offset, None);
     }
@@ -129,13 +129,18 @@ fn what_is_given_back_rests_and_keeps_its_place() {
     let mut work = work(0);
     offer(&mut work, 0..5);
     assert_eq!(work.next_action(0), handle(0));
-    work.given_back(0, &lane(0, true), &[0], 20);
+    work.given_back(0, &lane(0, true), &[0]);
     for offset in 1..4 {
-        assert_eq!(work.next_action(19), handle(offset));
+        assert_eq!(work.next_action(499), handle(offset));
     }
-    assert_eq!(work.next_action(19), None);
+    assert_eq!(work.next_action(499), None);
     assert_eq!(work.waiting_bytes(), 20);
-    assert_eq!(work.next_action(20), handle(0));
+    let again = |rests| Some(Action::Handle { lane: lane(0, true), offset: 0, record: 0, rests });
+    assert_eq!(work.next_action(500), again(1));
+    work.given_back(500, &lane(0, true), &[0]);
+    assert_eq!((work.next_action(1_499), work.next_action(1_500)), (None, again(2)));
+    work.handled(1_500, &lane(0, true), 0);
+    assert!(matches!(work.next_action(1_500), Some(Action::Handle { offset: 4, rests: 0, .. })));
 }
 
 /// What the store has, and what the handlers did to it.
@@ -254,7 +259,7 @@ impl World {
         let work = &mut self.workers[who].work;
         match self.workers[who].under_way.remove(which) {
             Action::Handle { lane, offset, .. } => match fate {
-                Fate::IsGivenBack => work.given_back(now_ms, &lane, &[offset], now_ms + 5),
+                Fate::IsGivenBack => work.given_back(now_ms, &lane, &[offset]),
                 _ if store.is_done(offset) => {
                     work.found_done(now_ms, &lane, offset, &store.parked_of(&lane));
                 }
@@ -269,8 +274,8 @@ impl World {
                     work.parked_until(now_ms, &lane, &[offset], now_ms + 40);
                 }
             },
-            Action::Retry { lane, offset } => match store.parked.get(&(lane.clone(), offset)).copied() {
-                _ if matches!(fate, Fate::IsGivenBack) => work.given_back(now_ms, &lane, &[], now_ms + 5),
+            Action::Retry { lane, offset, .. } => match store.parked.get(&(lane.clone(), offset)).copied() {
+                _ if matches!(fate, Fate::IsGivenBack) => work.given_back(now_ms, &lane, &[]),
                 None => work.retried(now_ms, &lane, offset, None),
                 Some(due_ms) if due_ms > now_ms => work.retried(now_ms, &lane, offset, Some(due_ms)),
                 Some(_) if matches!(fate, Fate::Succeeds) => {
@@ -286,7 +291,7 @@ impl World {
             Action::Park { lane, records } => {
                 let offsets: Vec<i64> = records.iter().map(|(offset, _)| *offset).collect();
                 if matches!(fate, Fate::IsGivenBack) {
-                    work.given_back(now_ms, &lane, &offsets, now_ms + 5);
+                    work.given_back(now_ms, &lane, &offsets);
                 } else if offsets.iter().any(|offset| store.is_done(*offset)) {
                     self.reload(who);
                 } else {

@@ -6,6 +6,11 @@ use super::outcome::Failure;
 
 /// How often, and how soon, an event is tried again: exponential back-off with jitter.
 ///
+/// A failure that says nothing of the event is none of these: that the store was away while its handler ran, or other
+/// transactions came first each time, or that the handler says so ([`HandlerError::transient`](crate::HandlerError::transient)).
+/// The event is handled again after half a second, then one, two and four, and then every five; only after ten minutes of this
+/// in a row, and if the store takes the note of it, that counts as one failure.
+///
 /// ```
 /// let policy = tidegate::RetryPolicy { retries_max: 3, ..tidegate::RetryPolicy::default() };
 /// assert_eq!(policy.first_ms, 2_000, "then 4 s, 8 s and so on");
@@ -27,6 +32,15 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self { retries_max: 5, first_ms: 2_000, max_ms: 3_600_000, jitter_percent: 20 }
     }
+}
+
+/// How long what was given back rests, in milliseconds: the first time, and at most. It doubles with each in a row.
+const REST_MS: i64 = 500;
+const REST_MAX_MS: i64 = 5_000;
+
+/// How long what was given back rests after so many rests in a row, in milliseconds.
+pub(crate) fn rest_ms(rests: u32) -> i64 {
+    REST_MAX_MS.min(REST_MS << rests.min(8))
 }
 
 /// What becomes of an event whose handling failed.
@@ -81,6 +95,11 @@ mod tests {
                 assert!((full_ms * 4 / 5..=full_ms).contains(&wait_ms), "{failures}: {wait_ms}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_given_back_rests_longer_each_time_up_to_five_seconds() {
+        assert_eq!([0, 1, 2, 3, 4, 1_000].map(rest_ms), [500, 1_000, 2_000, 4_000, 5_000, 5_000]);
     }
 
     #[test]

@@ -451,12 +451,12 @@ impl<S: Store> Run<S> {
 /// Does what is to be done, and says what came of it.
 pub(super) async fn carry_out<S: Store>(context: &Context<S>, place: &Place, task: Task) -> Done {
     match task {
-        Task::Action(Action::Handle { lane, offset, record }, known) => {
-            let ended = context.handle(place, &lane, &record, known).await;
+        Task::Action(Action::Handle { lane, offset, record, rests }, known) => {
+            let ended = context.handle(place, &lane, &record, known, rests).await;
             Done::Action { lane, offsets: vec![offset], is_retry: false, ended }
         }
-        Task::Action(Action::Retry { lane, offset }, _) => {
-            let ended = context.retry(place, &lane, offset).await;
+        Task::Action(Action::Retry { lane, offset, rests }, _) => {
+            let ended = context.retry(place, &lane, offset, rests).await;
             Done::Action { lane, offsets: vec![offset], is_retry: true, ended }
         }
         Task::Action(Action::Park { lane, records }, known) => {

@@ -108,7 +108,8 @@ impl Expected {
             let next = self.records.range((partition, front.committed)..(partition, i64::MAX)).next();
             let (_, record) = next.expect("there is a record in front of what it has come past");
             let records = vec![(record.offset, ())];
-            let batch = Batch { from: front.committed, to: record.offset + 1, records, noted: front.noted };
+            let batch =
+                Batch { from: front.committed, to: record.offset + 1, records, noted: front.noted, rests: 0 };
             let tried = Tried::of(partition, &batch);
             let due_ms = front.noted.map_or(0, |failed| failed.due_ms);
             let noted = target
