@@ -9,6 +9,10 @@
 //! instead, several in one transaction; how often the event that holds its partition up has failed is noted beside the committed
 //! offset.
 //!
+//! No event holds its partition up for its size. What is too large to be parked becomes a dead letter at once, and a dead letter
+//! that would be too large for its topic's `max.message.bytes` has no value, or its place alone: its headers say so
+//! ([`DEAD_LETTER_LEFT_OUT`]). The originals are where they were, as long as their topic keeps them.
+//!
 //! That the store is away counts as no event's failure ([`RetryPolicy`]).
 //!
 //! What it refuses to do: it commits no progress without the handler's writes, nor these without it; it takes nothing as done
@@ -103,11 +107,13 @@ mod redrive;
 mod retry;
 mod run;
 mod sent_back;
+mod settle;
 
 pub use builder::{Worker, WorkerBuilder, run_worker};
 pub use dead_letter::{
-    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
-    DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC, dead_letter_topic,
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_LEFT_OUT,
+    DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC,
+    dead_letter_topic,
 };
 pub use error::WorkerError;
 pub use event::Event;

@@ -6,11 +6,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use tidegate_outbox::EventLimits;
 use tidegate_store::Store;
 
 use super::context::{Called, Context, Stop};
-use super::dead_letter::{self, dead_letter_topic};
 use super::event::Event;
 use super::figures::count;
 use super::lane::Lane;
@@ -18,8 +16,9 @@ use super::outcome::Failure;
 use super::parked;
 use super::progress::{Claim, Parked, Progress};
 use super::retry::Verdict;
+use super::settle::{Burial, Fate, is_too_large};
 use crate::model::Error;
-use crate::{ConsumerRecord, TopicPartition, Tx};
+use crate::{ConsumerRecord, TopicPartition};
 
 /// What came of an action.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,20 +67,8 @@ impl<S: Store> Context<S> {
             Err(Stop::Failure(failure)) => failure,
             Err(stop) => return self.give_back(place, offset, &stop),
         };
-        let verdict = &self.decide(place, offset, failure, 0);
-        let settled = self.db.try_transaction(|tx| async move {
-            let claim = progress.claim(&mut *tx.raw_store().await?, lane, offset, known).await?;
-            if claim != Claim::Mine {
-                return Ok((claim, None));
-            }
-            let settled = self.settle(&tx, progress, lane, record, verdict).await?;
-            Ok::<_, Stop>((claim, Some(settled)))
-        });
-        match settled.await {
-            Ok((_, Some(settled))) => self.settled(&settled),
-            Ok((claim, None)) => self.claimed(claim),
-            Err(stop) => self.give_back(place, offset, &stop),
-        }
+        let fate = self.decide(place, offset, failure, 0).into();
+        self.settle(place, lane, record, known, fate).await
     }
 
     /// Tries a parked record again, which was given back `rests` times in a row.
@@ -105,24 +92,32 @@ impl<S: Store> Context<S> {
             Err(Stop::Failure(failure)) => failure,
             Err(stop) => return self.give_back(place, offset, &stop),
         };
-        let failure = &failure;
-        let settled = self.db.try_transaction(|tx| async move {
-            let found = progress.find_parked(&mut *tx.raw_store().await?, lane, offset, now_ms).await?;
-            let Parked::Due(row) = &found else { return Ok((found, None)) };
-            if *tried_from.lock().expect("nobody panics") != Some((row.attempts, row.due_ms)) {
-                // Another worker has tried it meanwhile, and that is what counts: it is due again already.
-                return Ok((Parked::NotBefore(row.due_ms), None));
+        let tried_from = *tried_from.lock().expect("nobody panics");
+        let failures = tried_from.map_or(0, |(failures, _)| failures);
+        let mut fate = Fate::from(self.decide(place, offset, failure, failures));
+        loop {
+            let write = &fate;
+            let settled = self.db.transaction(|tx| async move {
+                let found = progress.find_parked(&mut *tx.raw_store().await?, lane, offset, now_ms).await?;
+                let row = match &found {
+                    Parked::Due(row) if tried_from == Some((row.attempts, row.due_ms)) => row.clone(),
+                    // Another worker has tried it meanwhile, and that is what counts: it is due again already.
+                    Parked::Due(row) => return Ok((Parked::NotBefore(row.due_ms), None)),
+                    _ => return Ok((found, None)),
+                };
+                progress.unpark(&mut *tx.raw_store().await?, lane, offset);
+                let record = parked::record(at, offset, row);
+                let settled = self.write(&tx, progress, lane, &record, write).await?;
+                Ok((found, Some(settled)))
+            });
+            match settled.await {
+                Ok((_, Some(settled))) => return self.settled(settled),
+                Ok((found, None)) => return self.found(&found),
+                Err(error) => match fate.instead(&error) {
+                    Some(instead) => fate = instead,
+                    None => return self.give_back(place, offset, &Stop::Store(error)),
+                },
             }
-            let verdict = self.decide(place, offset, failure.clone(), row.attempts);
-            progress.unpark(&mut *tx.raw_store().await?, lane, offset);
-            let record = parked::record(at, offset, row.clone());
-            let settled = self.settle(&tx, progress, lane, &record, &verdict).await?;
-            Ok::<_, Stop>((found, Some(settled)))
-        });
-        match settled.await {
-            Ok((_, Some(settled))) => self.settled(&settled),
-            Ok((found, None)) => self.found(&found),
-            Err(stop) => self.give_back(place, offset, &stop),
         }
     }
 
@@ -144,11 +139,38 @@ impl<S: Store> Context<S> {
                 Ended::ParkedUntil(0)
             }
             Ok(false) => Ended::Moved,
+            Err(error) if is_too_large(&error) => self.park_apart(place, lane, records, known, &error).await,
             Err(error) => {
                 let first = records.first().map_or(known, |(offset, _)| *offset);
                 self.give_back(place, first, &Stop::Store(error))
             }
         }
+    }
+
+    /// Deals with records one by one that are too large to be parked together. One that is too large alone becomes a dead
+    /// letter: it cannot wait.
+    async fn park_apart(
+        &self,
+        place: &Place,
+        lane: &Lane,
+        records: &[(i64, Arc<ConsumerRecord>)],
+        known: i64,
+        refused: &Error,
+    ) -> Ended {
+        if let [(_, record)] = records {
+            let cause =
+                format!("it waits behind an event of its key, and is too large to be kept: {refused}");
+            let fate = Fate::Bury(Burial::whole(cause, 0));
+            return self.settle(place, lane, record, known, fate).await;
+        }
+        for one in records.chunks(1) {
+            let ended = Box::pin(self.park(place, lane, one, known)).await;
+            if matches!(ended, Ended::GivenBack | Ended::Moved) {
+                return ended;
+            }
+        }
+        // What has become of each is in the store.
+        Ended::Moved
     }
 
     /// What becomes of a record that failed.
@@ -160,51 +182,7 @@ impl<S: Store> Context<S> {
         self.policy.decide(failure, failures, self.now_ms(), Self::random())
     }
 
-    /// Writes what becomes of a record that this transaction has claimed.
-    async fn settle(
-        &self,
-        tx: &Tx<S>,
-        progress: &Progress,
-        lane: &Lane,
-        record: &ConsumerRecord,
-        verdict: &Verdict,
-    ) -> Result<Settled, Error> {
-        let row = match verdict {
-            Verdict::TryAgain { due_ms, failures, cause } => {
-                parked::failed(record, *failures, *due_ms, cause.clone())
-            }
-            Verdict::DeadLetter { cause, attempts } => match self.bury(tx, record, cause, *attempts).await {
-                Ok(()) => return Ok(Settled::Buried),
-                Err(Error::Publish(error)) => {
-                    // It is not lost: it stays parked until somebody has seen to it.
-                    let topic = &record.topic;
-                    tracing::error!(%topic, offset = record.offset, %error, "a dead letter cannot be written");
-                    let due_ms = self.now_ms().saturating_add(self.policy.max_ms.into());
-                    let cause = format!("{cause}; the dead letter was refused: {error}");
-                    parked::failed(record, *attempts, due_ms, Some(cause))
-                }
-                Err(error) => return Err(error),
-            },
-        };
-        progress.park(&mut *tx.raw_store().await?, lane, record.offset, &row);
-        Ok(Settled::Parked(row.due_ms))
-    }
-
-    /// Writes a dead letter.
-    pub(crate) async fn bury(
-        &self,
-        tx: &Tx<S>,
-        record: &ConsumerRecord,
-        cause: &str,
-        attempts: u32,
-    ) -> Result<(), Error> {
-        let topic = dead_letter_topic(&record.topic, &self.group).expect("it was checked at the start");
-        let letter = dead_letter::encode(record, &self.group, cause.to_owned(), attempts, self.now_ms());
-        let defaults = dead_letter::topic_defaults(1, EventLimits::default().event_max_bytes);
-        tx.publish_record(&topic, Some(&defaults), &letter).await.map(drop)
-    }
-
-    fn claimed(&self, claim: Claim) -> Ended {
+    pub(super) fn claimed(&self, claim: Claim) -> Ended {
         match claim {
             Claim::Mine => {
                 count(&self.counters.handled, 1);
@@ -232,29 +210,10 @@ impl<S: Store> Context<S> {
         }
     }
 
-    fn settled(&self, settled: &Settled) -> Ended {
-        match settled {
-            Settled::Parked(due_ms) => {
-                count(&self.counters.parked, 1);
-                Ended::ParkedUntil(*due_ms)
-            }
-            Settled::Buried => {
-                count(&self.counters.dead_letters, 1);
-                Ended::Handled
-            }
-        }
-    }
-
     /// Nothing came of it.
     pub(crate) fn give_back(&self, place: &Place, offset: i64, stop: &Stop) -> Ended {
         count(&self.counters.given_back, 1);
         tracing::warn!(group = self.group, partition = %place.at, offset, %stop, "a record is dealt with again later");
         Ended::GivenBack
     }
-}
-
-/// What was written of a record that failed.
-enum Settled {
-    Parked(i64),
-    Buried,
 }

@@ -13,8 +13,8 @@ use super::figures::count;
 use super::ordered::Batch;
 use super::outcome::Failure;
 use super::retry::Verdict;
+use super::settle::{Burial, is_refused};
 use crate::ConsumerRecord;
-use crate::model::Error;
 
 /// What came of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,33 +82,40 @@ impl<S: Store> Context<S> {
         failure: Failure,
     ) -> BatchEnded {
         let (progress, offset) = (&place.progress, record.offset);
-        let (cause, attempts) = match &self.decide(place, offset, failure, batch.failures()) {
+        let mut burial = match self.decide(place, offset, failure, batch.failures()) {
             Verdict::TryAgain { due_ms, failures, .. } => {
-                let failed = FailedRecord { offset, failures: *failures, due_ms: *due_ms };
-                return self.note_failed(place, batch, failed).await;
+                return self.note_failed(place, batch, FailedRecord { offset, failures, due_ms }).await;
             }
-            Verdict::DeadLetter { cause, attempts } => (&cause.clone(), *attempts),
+            Verdict::DeadLetter { cause, attempts } => Burial::whole(cause, attempts),
         };
-        let buried = self.db.transaction(|tx| async move {
-            let is_mine = progress.move_past(&mut *tx.raw_store().await?, batch, self.now_ms()).await?;
-            if is_mine {
-                self.bury(&tx, record, cause, attempts).await?;
+        loop {
+            let write = &burial;
+            let buried = self.db.transaction(|tx| async move {
+                let is_mine = progress.move_past(&mut *tx.raw_store().await?, batch, self.now_ms()).await?;
+                if is_mine {
+                    self.bury(&tx, record, write).await?;
+                }
+                Ok(is_mine)
+            });
+            let error = match buried.await {
+                Ok(MOVED) => return BatchEnded::Moved,
+                Ok(_) => {
+                    count(&self.counters.dead_letters, 1);
+                    return BatchEnded::Handled;
+                }
+                Err(error) => error,
+            };
+            match burial.instead(&error) {
+                Some(instead) => burial = instead,
+                None if is_refused(&error) => {
+                    // It is not lost: it is tried again until somebody has seen to it.
+                    tracing::error!(topic = %record.topic, offset, %error, "a dead letter cannot be written");
+                    let due_ms = self.now_ms().saturating_add(self.policy.max_ms.into());
+                    let failed = FailedRecord { offset, failures: burial.attempts, due_ms };
+                    return self.note_failed(place, batch, failed).await;
+                }
+                None => return self.give_batch_back(place, batch.from, &Stop::Store(error)),
             }
-            Ok(is_mine)
-        });
-        match buried.await {
-            Ok(MOVED) => BatchEnded::Moved,
-            Ok(_) => {
-                count(&self.counters.dead_letters, 1);
-                BatchEnded::Handled
-            }
-            Err(Error::Publish(error)) => {
-                // It is not lost: it is tried again until somebody has seen to it.
-                tracing::error!(topic = %record.topic, offset, %error, "a dead letter cannot be written");
-                let due_ms = self.now_ms().saturating_add(self.policy.max_ms.into());
-                self.note_failed(place, batch, FailedRecord { offset, failures: attempts, due_ms }).await
-            }
-            Err(error) => self.give_batch_back(place, batch.from, &Stop::Store(error)),
         }
     }
 

@@ -47,7 +47,8 @@ impl Default for Options {
                 advance_max: 1_000,
                 advance_linger_ms: 100,
                 park_max: 100,
-                park_max_bytes: 8 << 20,
+                // Below what any store takes as one row, so that what is too large is alone.
+                park_max_bytes: 4 << 20,
             },
             handler_timeout: Duration::from_secs(30),
             revoke_grace: Duration::from_secs(10),

@@ -3,23 +3,31 @@
 //! Which were is known by what the group `{group}.redrive` has committed in the topic of dead letters: all before the
 //! offset, so that its lag is what may be left, and those noted beside it. It is committed after the brokers have
 //! acknowledged what was sent: if it is interrupted, some are sent twice, and none is lost.
+//!
+//! Of a dead letter that is not whole, the record is sent that it comes from, if its topic still keeps that. If not, there is
+//! nothing to send, and it is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tidegate_protocol::error::ResponseError;
 
-use super::dead_letter::{DEAD_LETTER_TOPIC, PREFIX, dead_letter_topic};
+use super::dead_letter::{
+    DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TOPIC, PREFIX,
+    dead_letter_topic,
+};
 use super::sent_back::SentBack;
 use crate::offsets::{self, Committed, Committer, OffsetSpec, list_offsets};
 use crate::{
-    Client, ClientOptions, Consumer, ConsumerOptions, ConsumerRecord, Error, Producer, ProducerOptions,
-    ProducerRecord, SCHEDULE_ID_HEADER, Start, TopicPartition,
+    Client, ClientOptions, Compression, Consumer, ConsumerOptions, ConsumerRecord, Error, Producer,
+    ProducerOptions, ProducerRecord, SCHEDULE_ID_HEADER, Start, TopicPartition,
 };
 
 /// How often a record was sent back, as a decimal number.
 pub const REDRIVEN: &str = "tidegate-redriven";
 
+/// The largest record that is sent back, in bytes, before it is compressed.
+const RECORD_MAX_BYTES: usize = 32 << 20;
 /// Dead letters that are under way at a time.
 const AT_A_TIME: usize = 500;
 
@@ -36,6 +44,8 @@ pub enum DeadLetters {
 
 /// Sends the dead letters of a group and a topic back to the topic that they come from, at most `max` of them: those that
 /// were there when this was called and were not sent back before. Says how many that were.
+///
+/// A dead letter that is not whole ([`DEAD_LETTER_LEFT_OUT`]) is passed over if its topic no longer keeps the record.
 ///
 /// A record that comes back has its key, value and headers, without those of a dead letter and with [`REDRIVEN`]. It is under no
 /// schedule's name any more (`tidegate-schedule-id`): what waits under that name by now is another, and stays. All groups that
@@ -86,7 +96,7 @@ pub async fn redrive_only(
     narrow(&mut places, which, &letters)?;
     let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default())?;
     consumer.assign(places.iter().map(|(at, place)| (at.clone(), Start::Offset(place.from))))?;
-    let producer = Producer::new(client.clone(), ProducerOptions::default())?;
+    let producer = Producer::new(client.clone(), producer_options())?;
     let mut left = max.unwrap_or(u64::MAX);
     let mut sent = 0;
     while !places.is_empty() && left > 0 {
@@ -108,10 +118,9 @@ pub async fn redrive_only(
                 chosen.push(letter);
             }
         }
-        let count = chosen.len() as u64;
         let changed = changed.into_iter().map(|(at, sent)| Ok((at, sent.to_committed()?)));
         let changed = changed.collect::<Result<BTreeMap<TopicPartition, Committed>, Error>>()?;
-        send(&producer, chosen, topic).await?;
+        let count = send(&client, &producer, chosen, topic).await?;
         offsets::commit(&client, &committer, &changed).await?;
         sent += count;
         left -= count;
@@ -120,17 +129,86 @@ pub async fn redrive_only(
     Ok(sent)
 }
 
-/// Sends dead letters back, and waits until they are in the log.
-async fn send(producer: &Producer, letters: Vec<ConsumerRecord>, topic: &str) -> Result<(), Error> {
+/// What came compressed goes back compressed: its topic may take it in no other way.
+fn producer_options() -> ProducerOptions {
+    ProducerOptions {
+        compression: Compression::Zstd,
+        max_record_bytes: RECORD_MAX_BYTES,
+        ..ProducerOptions::default()
+    }
+}
+
+/// Sends dead letters back, and waits until they are in the log. Says how many that were.
+async fn send(
+    client: &Client,
+    producer: &Producer,
+    letters: Vec<ConsumerRecord>,
+    topic: &str,
+) -> Result<u64, Error> {
     let mut receipts = Vec::with_capacity(letters.len());
     for letter in letters {
-        receipts.push(producer.enqueue(send_back(letter, topic)).await?);
+        let place = (letter.partition, letter.offset);
+        let Some(whole) = whole(client, letter, topic).await? else {
+            let (partition, offset) = place;
+            tracing::warn!(
+                topic,
+                partition,
+                offset,
+                "a dead letter is not whole, and its record is gone: passed over"
+            );
+            continue;
+        };
+        receipts.push(producer.enqueue(send_back(whole, topic)).await?);
     }
     producer.flush().await;
+    let count = receipts.len() as u64;
     for receipt in receipts {
         receipt.wait().await?;
     }
-    Ok(())
+    Ok(count)
+}
+
+/// A dead letter with all that its record has; none if that is nowhere any more.
+async fn whole(
+    client: &Client,
+    letter: ConsumerRecord,
+    topic: &str,
+) -> Result<Option<ConsumerRecord>, Error> {
+    if letter.header(DEAD_LETTER_LEFT_OUT).is_none() {
+        return Ok(Some(letter));
+    }
+    let text = |name: &str| letter.header(name).and_then(|value| std::str::from_utf8(value).ok());
+    let partition = text(DEAD_LETTER_PARTITION).and_then(|number| number.parse().ok());
+    let offset: Option<i64> = text(DEAD_LETTER_OFFSET).and_then(|number| number.parse().ok());
+    let (Some(partition), Some(offset)) = (partition, offset) else { return Ok(None) };
+    let at = TopicPartition::new(text(DEAD_LETTER_TOPIC).unwrap_or(topic), partition);
+    let bound = async |spec| {
+        let found = list_offsets(client, &BTreeMap::from([(at.clone(), spec)])).await.remove(&at);
+        match found.unwrap_or(Ok(None)) {
+            Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => Ok(None),
+            found => found,
+        }
+    };
+    let (first, end) = (bound(OffsetSpec::Earliest).await?, bound(OffsetSpec::Latest).await?);
+    let is_kept = first.zip(end).is_some_and(|(first, end)| (first..end).contains(&offset));
+    if !is_kept {
+        return Ok(None);
+    }
+    let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default())?;
+    consumer.assign([(at, Start::Offset(offset))])?;
+    let record = match consumer.recv().await {
+        Ok(record) => record,
+        // It was never seen by anybody.
+        Err(Error::Batch(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if record.offset != offset || record.bytes() > RECORD_MAX_BYTES {
+        return Ok(None);
+    }
+    let mut headers = record.headers;
+    headers.retain(|(name, _)| !name.starts_with(PREFIX));
+    headers.extend(letter.headers.iter().filter(|(name, _)| name.starts_with(PREFIX)).cloned());
+    Ok(Some(ConsumerRecord { key: record.key, value: record.value, headers, ..letter }))
 }
 
 /// What is read of a partition.
@@ -237,6 +315,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::dead_letter;
+    use super::super::settle::Burial;
     use super::*;
 
     #[test]
@@ -253,7 +332,7 @@ mod tests {
         };
         let mut back = record.clone();
         for time in ["1", "2"] {
-            let letter = dead_letter::encode(&back, "billing", "no".to_owned(), 6, 99);
+            let letter = dead_letter::encode(&back, "billing", &Burial::whole("no".to_owned(), 6), 99);
             let letter = ConsumerRecord { topic: Arc::from("dlq"), headers: letter.headers, ..back.clone() };
             let sent = send_back(letter, "another");
             assert_eq!((sent.topic.as_str(), &sent.key, &sent.value), ("orders", &record.key, &record.value));

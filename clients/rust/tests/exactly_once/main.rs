@@ -8,6 +8,7 @@ mod failures;
 mod kill;
 mod port;
 mod rebalances;
+mod sizes;
 mod stage;
 mod stores;
 mod tikv;
