@@ -1,5 +1,5 @@
 //! One batch of records in order: the committed offset is moved in the handler's own transaction. How a record has failed
-//! alone is noted beside it, by a transaction of its own.
+//! alone, and until when a batch was put off, is noted beside it, by a transaction of its own.
 
 use std::sync::Arc;
 
@@ -23,10 +23,8 @@ pub(crate) enum BatchEnded {
     Handled,
     /// It failed: half of it is tried at once.
     Failed,
-    /// Its one record failed, which is noted.
-    FailedAlone(FailedRecord),
-    /// The handler wants it again then.
-    PutOff(i64),
+    /// Its one record failed, or the handler wants it again later, which is noted.
+    Noted(FailedRecord),
     /// The committed offset, or what is noted there, is not as it should be: the partition is to be loaded again.
     Moved,
     /// Nothing, as the store is away, or others came first each time.
@@ -62,7 +60,10 @@ impl<S: Store> Context<S> {
             Err(stop) => return self.give_batch_back(place, from, &stop),
         };
         match (failure, batch.records.as_slice()) {
-            (Failure::NotBefore(due_ms), _) => BatchEnded::PutOff(due_ms),
+            (Failure::NotBefore(due_ms), records) => {
+                let offset = records.first().map_or(from, |(offset, _)| *offset);
+                self.note(place, batch, FailedRecord { offset, failures, due_ms }).await
+            }
             (failure, [(_, record)]) => self.settle_batch(place, batch, record, failure).await,
             (Failure::Failed(cause) | Failure::Rejected(cause), records) => {
                 count(&self.counters.failures, 1);
@@ -84,7 +85,7 @@ impl<S: Store> Context<S> {
         let (progress, offset) = (&place.progress, record.offset);
         let mut burial = match self.decide(place, offset, failure, batch.failures()) {
             Verdict::TryAgain { due_ms, failures, .. } => {
-                return self.note_failed(place, batch, FailedRecord { offset, failures, due_ms }).await;
+                return self.note(place, batch, FailedRecord { offset, failures, due_ms }).await;
             }
             Verdict::DeadLetter { cause, attempts } => Burial::whole(cause, attempts),
         };
@@ -112,15 +113,15 @@ impl<S: Store> Context<S> {
                     tracing::error!(topic = %record.topic, offset, %error, "a dead letter cannot be written");
                     let due_ms = self.now_ms().saturating_add(self.policy.max_ms.into());
                     let failed = FailedRecord { offset, failures: burial.attempts, due_ms };
-                    return self.note_failed(place, batch, failed).await;
+                    return self.note(place, batch, failed).await;
                 }
                 None => return self.give_batch_back(place, batch.from, &Stop::Store(error)),
             }
         }
     }
 
-    /// Notes how a record has failed, before it is tried again.
-    async fn note_failed(
+    /// Notes how a record has failed, or until when it was put off, before it is tried again.
+    async fn note(
         &self,
         place: &Place,
         batch: &Batch<Arc<ConsumerRecord>>,
@@ -131,7 +132,7 @@ impl<S: Store> Context<S> {
         });
         match noted.await {
             Ok(MOVED) => BatchEnded::Moved,
-            Ok(_) => BatchEnded::FailedAlone(failed),
+            Ok(_) => BatchEnded::Noted(failed),
             Err(error) => self.give_batch_back(place, batch.from, &Stop::Store(error)),
         }
     }

@@ -136,7 +136,8 @@ impl<S: Store> WorkerBuilder<S> {
     ///
     /// A batch that fails is tried in halves, until the event that does it fails alone; that is tried again and given up as any
     /// other. The partition waits for it meanwhile, and how often it has failed is noted in the metadata of the committed
-    /// offset, so that it counts on after a restart.
+    /// offset, so that it counts on after a restart. So is the time until which a batch was put off
+    /// ([`Outcome::RetryAt`](crate::Outcome::RetryAt)), for which the partition waits too.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -1,5 +1,5 @@
-//! The record at the committed offset that has failed alone, as a worker in order notes it: so that neither a restart nor
-//! another worker begins to count anew.
+//! The record at the committed offset that has failed alone, or was put off, as a worker in order notes it: so that neither a
+//! restart nor another worker begins to count anew, or comes too early.
 //!
 //! It is noted where a member may note what it wishes: in the metadata of the committed offset. So it goes with that, whoever
 //! moves it, and anybody's OffsetFetch shows it.
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 /// What a note begins with, so that nobody's own is taken for one.
 const PREFIX: &str = "tidegate-worker ";
 
-/// How a record has failed.
+/// How a record has failed, or until when it was put off with those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailedRecord {
     /// The record: the first one from the committed offset on, unless it is no longer in the log.
     pub(crate) offset: i64,
-    /// How often it has failed.
+    /// How often it has failed: 0 if it was only put off.
     pub(crate) failures: u32,
     /// When it may be tried again, in milliseconds since the Unix epoch.
     pub(crate) due_ms: i64,

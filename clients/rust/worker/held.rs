@@ -158,10 +158,10 @@ impl Work {
     }
 
     /// Writes the committed offset again as it is, unless it is about to move anyway.
-    pub(super) fn refresh(&mut self) -> Option<Task> {
+    pub(super) fn refresh(&mut self, now_ms: i64) -> Option<Task> {
         match self {
             Self::Keyed(work) => work.refresh().map(Task::Advance),
-            Self::Ordered(work) => work.refresh().map(Task::Batch),
+            Self::Ordered(work) => work.refresh(now_ms).map(Task::Batch),
         }
     }
 
@@ -208,8 +208,7 @@ impl Work {
                 match ended {
                     BatchEnded::Handled => work.handled(to),
                     BatchEnded::Failed => work.failed(),
-                    BatchEnded::FailedAlone(failed) => work.failed_alone(failed),
-                    BatchEnded::PutOff(until_ms) => work.put_off(until_ms),
+                    BatchEnded::Noted(noted) => work.noted(noted),
                     BatchEnded::GivenBack => work.given_back(now_ms),
                     BatchEnded::Moved => return false,
                 }

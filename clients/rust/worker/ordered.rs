@@ -44,12 +44,12 @@ pub(crate) struct OrderedWork<R> {
     running: Option<usize>,
     rests: u32,
     rests_until_ms: i64,
-    /// How a record has failed alone: the first one, unless that is no longer in the log.
+    /// How a record has failed alone, or until when it was put off: the first one, unless that is no longer in the log.
     noted: Option<FailedRecord>,
 }
 
 impl<R: Clone> OrderedWork<R> {
-    /// A partition as the store has it: the committed offset, and how the record there has failed alone.
+    /// A partition as the store has it: the committed offset, and what is noted of the record there.
     pub(crate) fn new(batch_max: usize, committed: i64, noted: Option<FailedRecord>) -> Self {
         Self {
             batch_max,
@@ -98,7 +98,8 @@ impl<R: Clone> OrderedWork<R> {
             return None;
         }
         // What failed alone is tried alone, whatever has come since.
-        let count_max = if self.failed_before().is_some() { 1 } else { self.batch_now };
+        let is_alone = self.noted_in_front().is_some_and(|noted| noted.failures > 0);
+        let count_max = if is_alone { 1 } else { self.batch_now };
         let records = self.waiting.iter().take(count_max);
         let records: Vec<(i64, R)> = records.map(|(offset, record, _)| (*offset, record.clone())).collect();
         self.running = Some(records.len());
@@ -106,14 +107,14 @@ impl<R: Clone> OrderedWork<R> {
         Some(Batch { from: self.committed, to, records, noted: self.noted, rests: self.rests })
     }
 
-    /// How the first record has failed alone, if it has.
-    fn failed_before(&self) -> Option<FailedRecord> {
+    /// How the first record has failed alone, or until when it was put off, if it has or was.
+    fn noted_in_front(&self) -> Option<FailedRecord> {
         let first = self.waiting.front().map(|(offset, ..)| *offset);
         self.noted.filter(|noted| Some(noted.offset) == first)
     }
 
     fn rests_until_ms(&self) -> i64 {
-        self.failed_before().map_or(self.rests_until_ms, |failed| failed.due_ms.max(self.rests_until_ms))
+        self.noted_in_front().map_or(self.rests_until_ms, |noted| noted.due_ms.max(self.rests_until_ms))
     }
 
     /// It was handled, or its one record has become a dead letter.
@@ -137,31 +138,29 @@ impl<R: Clone> OrderedWork<R> {
         self.rests = 0;
     }
 
-    /// Its one record failed, which is noted: it is tried again when it is due.
-    pub(crate) fn failed_alone(&mut self, failed: FailedRecord) {
+    /// Its one record failed, or it was put off, which is noted: it is tried again when it is due.
+    pub(crate) fn noted(&mut self, noted: FailedRecord) {
         self.running = None;
-        self.batch_now = 1;
-        self.noted = Some(failed);
         self.rests = 0;
+        if noted.failures > 0 {
+            self.batch_now = 1;
+        }
+        self.noted = Some(noted);
     }
 
     /// Nothing came of it; it is tried again a little later. It does not count as a failure.
     pub(crate) fn given_back(&mut self, now_ms: i64) {
-        self.running = None;
+        if self.running.take() == Some(0) {
+            return;
+        }
         self.rests_until_ms = now_ms + rest_ms(self.rests);
         self.rests = self.rests.saturating_add(1);
     }
 
-    /// It is tried again, not before then. It does not count as a failure.
-    pub(crate) fn put_off(&mut self, until_ms: i64) {
-        self.running = None;
-        self.rests = 0;
-        self.rests_until_ms = until_ms;
-    }
-
     /// A batch of nothing, so that the committed offset does not grow old. None while there is another to handle.
-    pub(crate) fn refresh(&mut self) -> Option<Batch<R>> {
-        let is_idle = self.running.is_none() && self.waiting.is_empty();
+    pub(crate) fn refresh(&mut self, now_ms: i64) -> Option<Batch<R>> {
+        let rests = self.waiting.is_empty() || self.rests_until_ms() > now_ms;
+        let is_idle = self.running.is_none() && rests;
         is_idle.then(|| {
             self.running = Some(0);
             Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted, rests: 0 }
@@ -221,7 +220,7 @@ mod tests {
             }
         }
         assert_eq!(handled, [0, 1]);
-        work.failed_alone(FailedRecord { offset: 2, failures: 1, due_ms: 100 });
+        work.noted(FailedRecord { offset: 2, failures: 1, due_ms: 100 });
         assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
         let again = work.next_batch(100).expect("it is time");
         assert_eq!((again.failures(), again.records.len()), (1, 1));
@@ -237,7 +236,7 @@ mod tests {
         assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
         let again = work.next_batch(100).expect("it is time");
         assert_eq!((again.from, again.to, again.failures(), again.noted), (5, 6, 2, failed));
-        work.failed_alone(FailedRecord { offset: 5, failures: 3, due_ms: 200 });
+        work.noted(FailedRecord { offset: 5, failures: 3, due_ms: 200 });
         assert_eq!(work.next_batch(200).map(|batch| batch.failures()), Some(3));
         work.handled(6);
         assert_eq!(work.next_batch(200).map(|batch| (batch.failures(), batch.noted)), Some((0, None)));
@@ -256,7 +255,7 @@ mod tests {
     fn a_record_that_failed_alone_is_tried_alone_whatever_has_come_since() {
         let mut work = work(1);
         assert_eq!(offsets(work.next_batch(0)), [0]);
-        work.failed_alone(FailedRecord { offset: 0, failures: 1, due_ms: 100 });
+        work.noted(FailedRecord { offset: 0, failures: 1, due_ms: 100 });
         (1..8).for_each(|offset| work.offer(offset, offset, 10));
         let again = work.next_batch(100).expect("it is time");
         assert_eq!((again.to, again.failures()), (1, 1));
@@ -268,11 +267,25 @@ mod tests {
     fn a_renewed_offset_forgets_nothing_that_is_noted() {
         let failed = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
         let mut work = OrderedWork::new(8, 5, failed);
-        let refresh = work.refresh().expect("nothing is under way");
+        let refresh = work.refresh(0).expect("nothing is under way");
         assert_eq!((refresh.from, refresh.to, refresh.noted), (5, 5, failed));
         work.handled(5);
         work.offer(5, 5, 10);
         assert_eq!(work.next_batch(100).map(|batch| batch.failures()), Some(2));
+    }
+
+    #[test]
+    fn what_was_put_off_before_comes_at_its_time_and_whole_and_its_offset_is_renewed_meanwhile() {
+        let put_off = Some(FailedRecord { offset: 5, failures: 0, due_ms: 100 });
+        let mut work = OrderedWork::new(8, 5, put_off);
+        (5..9).for_each(|offset| work.offer(offset, offset, 10));
+        let renewed = work.refresh(99).expect("nothing else is to be done");
+        assert_eq!((renewed.from, renewed.to, renewed.records.len()), (5, 5, 0));
+        work.given_back(99);
+        assert!(work.refresh(99).is_some());
+        work.handled(5);
+        assert_eq!((work.refresh(100), work.next_wake_ms(99)), (None, Some(100)));
+        assert_eq!((offsets(work.next_batch(99)), offsets(work.next_batch(100))), (vec![], vec![5, 6, 7, 8]));
     }
 
     #[test]
@@ -285,7 +298,7 @@ mod tests {
         work.given_back(500);
         assert_eq!((work.next_batch(1_499), work.next_wake_ms(1_499)), (None, Some(1_500)));
         assert_eq!(work.next_batch(1_500).map(|batch| batch.rests), Some(2));
-        work.put_off(2_000);
+        work.noted(FailedRecord { offset: 0, failures: 0, due_ms: 2_000 });
         assert_eq!(
             (work.next_batch(1_999), work.next_batch(2_000).map(|batch| batch.rests)),
             (None, Some(0))

@@ -189,7 +189,7 @@ impl Progress {
         Ok(self.put_moved(txn, row, to, now_ms))
     }
 
-    /// As before, over a batch. False as well if another worker has noted a failure there: it has had the record in front.
+    /// As before, over a batch. False as well if another worker has noted something there: it has had the record in front.
     pub(crate) async fn move_past<R>(
         &self,
         txn: &mut impl Txn,
@@ -221,7 +221,7 @@ impl Progress {
         Ok(row.filter(is_as_known))
     }
 
-    /// Notes how the one record of a batch has failed. False as [`move_past`](Self::move_past).
+    /// Notes how the one record of a batch has failed, or until when it was put off. False as [`move_past`](Self::move_past).
     pub(crate) async fn note_failed<R>(
         &self,
         txn: &mut impl Txn,

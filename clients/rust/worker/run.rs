@@ -313,7 +313,7 @@ impl<S: Store> Run<S> {
                     let step = work.next_step(now_ms, held.is_draining && work.in_flight() == 0);
                     let step = step.or_else(|| {
                         let is_old = held.refresh_at_ms <= now_ms && !held.is_draining;
-                        is_old.then(|| work.refresh()).flatten()
+                        is_old.then(|| work.refresh(now_ms)).flatten()
                     });
                     if let Some(step) = step {
                         self.spawn(at, step, now_ms);

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use tidegate::store::{Clock, SystemClock};
 use tidegate::{DEAD_LETTER_ATTEMPTS, Event, Outcome, RetryPolicy, Tx};
 use tidegate_broker::BrokerStore;
 use tidegate_format::{OffsetKey, OffsetValue};
@@ -52,16 +53,20 @@ async fn one_event_that_fails_does_not_take_its_batch_along() {
     stage.broker.stop().await;
 }
 
-/// How often the event at the committed offset of partition 0 has failed, by what is noted there.
-async fn noted_failures(stage: &Stage) -> u32 {
+/// What is noted of the event at the committed offset of partition 0.
+async fn noted(stage: &Stage) -> Option<serde_json::Value> {
     use tidegate::store::{Direction, KeyRange, ScanLimit, Store, Txn};
     let mut txn = stage.store.begin().await.expect("the store is there");
     let (start, end) = OffsetKey::range(GROUP);
     let found = txn.scan(&KeyRange::new(start, end), ScanLimit::count(1), Direction::Forward).await;
-    let Some((_, row)) = found.expect("the store is there").pop() else { return 0 };
+    let (_, row) = found.expect("the store is there").pop()?;
     let metadata = OffsetValue::decode(row).expect("its own bytes").metadata;
-    let Some(note) = metadata.strip_prefix("tidegate-worker ") else { return 0 };
-    let note: serde_json::Value = serde_json::from_str(note).expect("JSON");
+    Some(serde_json::from_str(metadata.strip_prefix("tidegate-worker ")?).expect("JSON"))
+}
+
+/// How often that event has failed.
+async fn noted_failures(stage: &Stage) -> u32 {
+    let Some(note) = noted(stage).await else { return 0 };
     note["failures"].as_u64().and_then(|failures| u32::try_from(failures).ok()).expect("a count")
 }
 
@@ -101,6 +106,31 @@ async fn a_restart_goes_on_counting_how_often_the_event_in_front_has_failed() {
     stage.until_handled(9).await;
     until("the committed offset to follow", async || stage.committed().await == 10).await;
     assert_eq!(noted_failures(&stage).await, 0);
+    worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_put_off_comes_at_its_time_after_a_restart_too() {
+    let stage = Stage::open(1).await;
+    stage.send(0..10, 1).await;
+    let due_ms = stage.now_ms() + 1_500;
+    let put_off = move |_: Vec<Event>, _: Tx<BrokerStore>| async move { Outcome::RetryAt(due_ms) };
+    let worker = stage.member().start_batches(put_off).await.expect("it starts");
+    until("it to be noted", async || noted(&stage).await.is_some()).await;
+    worker.stop().await.expect("it stops");
+    let note = noted(&stage).await.expect("it was there");
+    assert_eq!((note["due_ms"].as_i64(), note["failures"].as_i64()), (Some(due_ms), Some(0)));
+
+    let worker = stage.member().start_batches(move |events: Vec<Event>, tx| async move {
+        assert!(SystemClock.now_ms() >= due_ms, "it comes too early");
+        assert!(events.iter().all(|event| event.failures() == 0), "none has failed");
+        enter_all(events, tx).await
+    });
+    let worker = worker.await.expect("it starts");
+    stage.until_handled(10).await;
+    stage.check(10, 1).await;
+    assert_eq!((worker.figures().failures, noted(&stage).await), (0, None));
     worker.stop().await.expect("it stops");
     stage.broker.stop().await;
 }

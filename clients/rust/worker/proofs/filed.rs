@@ -45,12 +45,10 @@ pub(super) enum Comes {
     Filed,
     /// Its one event is given up.
     Buried { attempts: u32, cause: String },
-    /// Its one event has failed.
+    /// Its one event has failed, or all of it is put off.
     Noted(FailedRecord),
     /// Half of it is tried next.
     Halved,
-    /// It is tried again then.
-    PutOff(i64),
 }
 
 impl Tried {
@@ -71,7 +69,7 @@ impl Tried {
             Comes::Filed if self.offsets.is_empty() => self.front,
             Comes::Filed | Comes::Buried { .. } => Front { committed: self.to, noted: None },
             Comes::Noted(failed) => Front { noted: Some(*failed), ..self.front },
-            Comes::Halved | Comes::PutOff(_) => self.front,
+            Comes::Halved => self.front,
         }
     }
 }
@@ -87,7 +85,10 @@ impl Expected {
         let said = said.into_iter().find(|said| *said != Says::Ack);
         let cause = match said {
             None => return Comes::Filed,
-            Some(Says::RetryAt(due_ms)) => return Comes::PutOff(due_ms),
+            Some(Says::RetryAt(due_ms)) => {
+                let (offset, failures) = (tried.offsets[0], tried.failures);
+                return Comes::Noted(FailedRecord { offset, failures, due_ms });
+            }
             Some(_) if tried.offsets.len() > 1 => return Comes::Halved,
             Some(Says::Reject(cause)) => return Comes::Buried { attempts: tried.failures + 1, cause },
             Some(Says::Panic(cause)) => format!("the handler panicked: {cause}"),
@@ -109,7 +110,8 @@ impl Expected {
             "whoever was there first has changed what others see: {tried:?}"
         );
         if let Some(failed) = tried.front.noted.filter(|failed| tried.offsets.contains(&failed.offset)) {
-            assert_eq!(tried.offsets.len(), 1, "it is tried alone: {tried:?}");
+            let is_alone = tried.offsets.len() == 1;
+            assert!(is_alone || failed.failures == 0, "what failed is tried alone: {tried:?}");
             assert!(failed.due_ms <= now_ms, "it is tried when it is due: {tried:?} at {now_ms}");
         }
         filed.front = tried.front_after(comes);
@@ -118,7 +120,7 @@ impl Expected {
             Comes::Buried { attempts, cause } => {
                 filed.buried.insert(tried.offsets[0], (*attempts, cause.clone()));
             }
-            Comes::Noted(_) | Comes::Halved | Comes::PutOff(_) => {}
+            Comes::Noted(_) | Comes::Halved => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use super::expected::{Expected, State, WAITS_MS};
 use super::filed::{Front, Tried};
 use super::site::{Spot, Stored};
 use crate::ConsumerRecord;
+use crate::worker::failed::FailedRecord;
 use crate::worker::ordered::Batch;
 
 /// More than a record is tried.
@@ -107,17 +108,21 @@ impl Expected {
             }
             let next = self.records.range((partition, front.committed)..(partition, i64::MAX)).next();
             let (_, record) = next.expect("there is a record in front of what it has come past");
-            let records = vec![(record.offset, ())];
-            let batch =
-                Batch { from: front.committed, to: record.offset + 1, records, noted: front.noted, rests: 0 };
+            let put_off = target.noted.filter(|noted| (noted.offset, noted.failures) == (record.offset, 0));
+            let last = put_off.map_or(record.offset, |noted| self.puts_off(partition, noted));
+            let records = self.records.range((partition, record.offset)..=(partition, last));
+            let records = records.map(|(spot, _)| (spot.1, ())).collect();
+            let batch = Batch { from: front.committed, to: last + 1, records, noted: front.noted, rests: 0 };
             let tried = Tried::of(partition, &batch);
-            let due_ms = front.noted.map_or(0, |failed| failed.due_ms);
-            let noted = target
+            let due_ms = front.noted.map_or(0, |noted| noted.due_ms);
+            let failed = target
                 .noted
                 .filter(|noted| (noted.offset, noted.failures) == (record.offset, tried.failures + 1));
-            let now_ms = match noted {
-                Some(noted) => noted.due_ms - WAITS_MS[tried.failures as usize],
-                None => self.when_not_put_off(FILING, record, tried.failures, due_ms),
+            let now_ms = match (put_off, failed) {
+                // At the last moment at which it could be.
+                (Some(noted), _) => noted.due_ms - 1,
+                (None, Some(noted)) => noted.due_ms - WAITS_MS[tried.failures as usize],
+                (None, None) => self.when_not_put_off(FILING, record, tried.failures, due_ms),
             };
             let comes = self.comes_of(&tried, now_ms);
             self.batch_ended(&tried, &comes, now_ms);
@@ -126,6 +131,15 @@ impl Expected {
             "partition {partition} is at {:?} at last, and never at {target:?}",
             self.filed[&partition].front
         );
+    }
+
+    /// Which event of a batch had it put off, as is noted: the last that its handler came to.
+    fn puts_off(&self, partition: i32, noted: FailedRecord) -> i64 {
+        let wanted = Says::RetryAt(noted.due_ms);
+        let mut records = self.records.range((partition, noted.offset)..(partition, i64::MAX));
+        let puts_off =
+            records.find(|(_, record)| says(self.seed, FILING, record, 0, noted.due_ms - 1) == wanted);
+        puts_off.expect("somebody wanted that").0.1
     }
 
     /// The first time from when on a record is not put off.

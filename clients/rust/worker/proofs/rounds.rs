@@ -226,7 +226,7 @@ impl<'a> Rounds<'a> {
                 }
                 tasks.extend(work.next_step(now_ms, all || rng.random_bool(0.3)));
                 if !all && rng.random_bool(0.05) {
-                    tasks.extend(work.refresh());
+                    tasks.extend(work.refresh(now_ms));
                 }
                 let of = |task: Task| (who, *partition, began(*partition, &task), place.clone(), task);
                 begun.extend(tasks.into_iter().map(of));

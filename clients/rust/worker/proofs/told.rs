@@ -79,8 +79,7 @@ fn batch_told(book: &mut Book, tried: &Tried, ended: &BatchEnded, now_ms: i64) {
             book.is_store_gone = true;
             return;
         }
-        BatchEnded::FailedAlone(failed) => assert_eq!(comes, Comes::Noted(*failed), "{tried:?}"),
-        BatchEnded::PutOff(due_ms) => assert_eq!(comes, Comes::PutOff(*due_ms), "{tried:?}"),
+        BatchEnded::Noted(noted) => assert_eq!(comes, Comes::Noted(*noted), "{tried:?}"),
     }
     if tried.front_after(&comes) != tried.front {
         book.expected.batch_ended(tried, &comes, now_ms);
