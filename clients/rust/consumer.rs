@@ -18,6 +18,7 @@ mod partitions;
 mod rebalance;
 mod record;
 mod shared;
+mod unreadable;
 
 #[cfg(test)]
 mod consumer_tests;
@@ -42,6 +43,7 @@ use crate::{Client, ClientOptions, Error, TopicPartition};
 use hand_out::Current;
 use partitions::Progress;
 use shared::Shared;
+pub(crate) use unreadable::Unreadable;
 
 /// Reads records. Dropping it leaves the group to find out by itself: [`Consumer::close`] is faster.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub struct Consumer {
     current: Option<Current>,
     /// What was handed out since the last call: it is dealt with when the next one comes.
     handed_out: Vec<(Arc<Progress>, i64)>,
+    /// The last batch that could not be read.
+    unreadable: Option<Unreadable>,
     /// The rebalance that is going on. It goes on if the call for records in which it began is cancelled.
     rebalance: Option<Rebalancing>,
     tasks: Tasks,
@@ -111,7 +115,7 @@ impl Consumer {
         let shared = Arc::new(Shared::new(client, options));
         let fetcher = tokio::spawn(fetcher::run(shared.clone())).abort_handle();
         let tasks = Tasks { shared: shared.clone(), fetcher };
-        Ok(Self { shared, current: None, handed_out: Vec::new(), rebalance: None, tasks })
+        Ok(Self { shared, current: None, handed_out: Vec::new(), unreadable: None, rebalance: None, tasks })
     }
 
     /// Reads these topics, as a member of the group: it joins at the next call for records. Topics that it read before and
@@ -230,6 +234,11 @@ impl Consumer {
             }
         }
         Ok(records)
+    }
+
+    /// What an error with [`Error::Batch`] was about; none if nobody knows.
+    pub(crate) fn take_unreadable(&mut self) -> Option<Unreadable> {
+        self.unreadable.take()
     }
 
     /// Takes all that was handed out as dealt with, and commits it.

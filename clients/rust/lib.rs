@@ -108,8 +108,8 @@ pub use tidegate_protocol::error::ResponseError;
 pub use tidegate_store as store;
 pub use topic_partition::TopicPartition;
 pub use worker::{
-    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_LEFT_OUT,
-    DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC,
-    DeadLetters, Event, HandlerError, IntoOutcome, Outcome, REDRIVEN, RetryPolicy, Worker, WorkerBuilder,
-    WorkerError, WorkerFigures, dead_letter_topic, redrive, redrive_only, run_worker,
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_LAST_OFFSET,
+    DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP,
+    DEAD_LETTER_TOPIC, DeadLetters, Event, HandlerError, IntoOutcome, Outcome, REDRIVEN, RetryPolicy, Worker,
+    WorkerBuilder, WorkerError, WorkerFigures, dead_letter_topic, redrive, redrive_only, run_worker,
 };

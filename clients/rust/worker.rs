@@ -11,7 +11,9 @@
 //!
 //! No event holds its partition up for its size. What is too large to be parked becomes a dead letter at once, and a dead letter
 //! that would be too large for its topic's `max.message.bytes` has no value, or its place alone: its headers say so
-//! ([`DEAD_LETTER_LEFT_OUT`]). The originals are where they were, as long as their topic keeps them.
+//! ([`DEAD_LETTER_LEFT_OUT`]). A batch of records that cannot be read, as it takes more than `max_decompressed_bytes` or its
+//! producer is broken, is one dead letter with its place ([`DEAD_LETTER_LAST_OFFSET`]), an error in the log and a figure
+//! ([`WorkerFigures::unreadable`]). The originals are where they were, as long as their topic keeps them.
 //!
 //! That the store is away counts as no event's failure ([`RetryPolicy`]).
 //!
@@ -108,12 +110,14 @@ mod retry;
 mod run;
 mod sent_back;
 mod settle;
+mod skip;
+mod unreadable;
 
 pub use builder::{Worker, WorkerBuilder, run_worker};
 pub use dead_letter::{
-    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_LEFT_OUT,
-    DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP, DEAD_LETTER_TOPIC,
-    dead_letter_topic,
+    DEAD_LETTER_ATTEMPTS, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_LAST_OFFSET,
+    DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TIME, DEAD_LETTER_TIMESTAMP,
+    DEAD_LETTER_TOPIC, dead_letter_topic,
 };
 pub use error::WorkerError;
 pub use event::Event;

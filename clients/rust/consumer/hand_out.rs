@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use tidegate_protocol::batch::{self, Records};
+use tidegate_protocol::batch::{self, BatchHeader, Records};
 
 use super::partitions::{Chunk, Progress};
+use super::unreadable::Unreadable;
 use super::{Consumer, ConsumerRecord, Start};
 use crate::Error;
 
@@ -83,6 +84,15 @@ impl Consumer {
             let from = partitions.position(&chunk.partition).unwrap_or(chunk.from);
             partitions.seek(&chunk.partition, Start::Offset(from));
             self.shared.fetch_wake.notify_one();
+            self.unreadable = BatchHeader::decode(&chunk.batch).ok().map(|header| Unreadable {
+                partition: chunk.partition.clone(),
+                position: from,
+                first: from.max(header.base_offset),
+                last: header.last_offset(),
+                timestamp_ms: header.base_timestamp,
+                bytes: chunk.batch.len(),
+                error,
+            });
         }
         error.into()
     }

@@ -14,6 +14,7 @@ use tidegate_outbox::TopicDefaults;
 use super::parked::short;
 use super::settle::Burial;
 use crate::ConsumerRecord;
+use crate::consumer::Unreadable;
 
 /// Why the record was given up.
 pub const DEAD_LETTER_CAUSE: &str = "tidegate-dlq-cause";
@@ -33,7 +34,9 @@ pub const DEAD_LETTER_GROUP: &str = "tidegate-dlq-group";
 pub const DEAD_LETTER_TIME: &str = "tidegate-dlq-time";
 /// What the dead letter has not of the record, and why: on those alone that are not whole.
 pub const DEAD_LETTER_LEFT_OUT: &str = "tidegate-dlq-left-out";
-/// How many bytes the record has, key, value and headers: on those alone that are not whole.
+/// The last offset of a batch of records that could not be read, which is one dead letter; the other header has the first.
+pub const DEAD_LETTER_LAST_OFFSET: &str = "tidegate-dlq-last-offset";
+/// How many bytes the record has, key, value and headers; or the batch, as it is in the log: on those alone that are not whole.
 pub const DEAD_LETTER_BYTES: &str = "tidegate-dlq-bytes";
 
 /// What all of them begin with.
@@ -96,6 +99,29 @@ pub(crate) fn encode(record: &ConsumerRecord, group: &str, burial: &Burial, now_
         value: record.value.clone().filter(|_| has_value),
         headers,
     }
+}
+
+/// The dead letter of a batch of records that cannot be read: it has their place alone.
+pub(crate) fn encode_batch(unreadable: &Unreadable, group: &str, now_ms: i64) -> EventValue {
+    let Unreadable { partition, first, last, timestamp_ms, bytes, error, .. } = unreadable;
+    let header = |name: &str, value: String| (name.to_owned(), Some(Bytes::from(value)));
+    let headers = vec![
+        header(
+            DEAD_LETTER_CAUSE,
+            short(format!("the batch of offsets {first} to {last} cannot be read: {error}")),
+        ),
+        header(DEAD_LETTER_ATTEMPTS, "0".to_owned()),
+        header(DEAD_LETTER_TOPIC, partition.topic.clone()),
+        header(DEAD_LETTER_PARTITION, partition.partition.to_string()),
+        header(DEAD_LETTER_OFFSET, first.to_string()),
+        header(DEAD_LETTER_LAST_OFFSET, last.to_string()),
+        header(DEAD_LETTER_TIMESTAMP, timestamp_ms.to_string()),
+        header(DEAD_LETTER_GROUP, group.to_owned()),
+        header(DEAD_LETTER_TIME, now_ms.to_string()),
+        header(DEAD_LETTER_LEFT_OUT, short(format!("records: {error}"))),
+        header(DEAD_LETTER_BYTES, bytes.to_string()),
+    ];
+    EventValue { headers, ..EventValue::default() }
 }
 
 #[cfg(test)]

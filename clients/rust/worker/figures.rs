@@ -11,8 +11,11 @@ pub struct WorkerFigures {
     pub failures: u64,
     /// Records that were parked: after a failure, or behind another of their key.
     pub parked: u64,
-    /// Events that have become dead letters.
+    /// Dead letters that it has written.
     pub dead_letters: u64,
+    /// Batches of records that could not be read, each of which has become one dead letter (and counts among these): too large
+    /// for `max_decompressed_bytes`, or sent by a producer that is broken.
+    pub unreadable: u64,
     /// Records that another worker, or this one before a crash, had dealt with already.
     pub found_done: u64,
     /// Times that something was given back as the store was away: it is done again.
@@ -25,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
     pub(crate) parked: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
+    pub(crate) unreadable: AtomicU64,
     pub(crate) found_done: AtomicU64,
     pub(crate) given_back: AtomicU64,
 }
@@ -37,6 +41,7 @@ impl Counters {
             failures: read(&self.failures),
             parked: read(&self.parked),
             dead_letters: read(&self.dead_letters),
+            unreadable: read(&self.unreadable),
             found_done: read(&self.found_done),
             given_back: read(&self.given_back),
         }

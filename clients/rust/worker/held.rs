@@ -12,6 +12,7 @@ use super::lane::Lane;
 use super::load::Loaded;
 use super::ordered::{Batch, OrderedWork};
 use super::partition::{Action, Advance, Limits, PartitionWork};
+use super::unreadable::{Met, Skip};
 use crate::ConsumerRecord;
 
 pub(super) type Record = Arc<ConsumerRecord>;
@@ -25,6 +26,8 @@ pub(super) struct Held {
     pub(super) tasks: HashMap<Id, AbortHandle>,
     /// Whether the consumer hands out none of its records, as enough of them wait.
     pub(super) is_paused: bool,
+    /// The batch that it has come to and that cannot be read: until that is skipped, nothing more is handed out.
+    pub(super) unreadable: Option<Met>,
     /// Whether nothing of it is started any more.
     pub(super) is_draining: bool,
     /// When its committed offset is to be renewed, if nothing happens.
@@ -68,6 +71,11 @@ pub(super) enum Done {
         to: i64,
         ended: BatchEnded,
     },
+    /// What came of skipping a batch that cannot be read.
+    Skip {
+        skip: Option<Skip>,
+        ended: Ended,
+    },
     /// Whether the step was made; none if the store is away.
     Advance {
         to: i64,
@@ -83,6 +91,7 @@ impl Held {
             state: State::Loading { failures: 0, retry_at_ms: load_at_ms },
             tasks: HashMap::new(),
             is_paused: false,
+            unreadable: None,
             is_draining: false,
             refresh_at_ms: i64::MAX,
         }
@@ -162,6 +171,29 @@ impl Work {
         match self {
             Self::Keyed(work) => work.refresh().map(Task::Advance),
             Self::Ordered(work) => work.refresh(now_ms).map(Task::Batch),
+        }
+    }
+
+    /// How to skip what cannot be read, up to this offset. None if that is not possible yet; and nothing within if it is done.
+    pub(super) fn skip(&mut self, last: i64) -> Option<Option<Skip>> {
+        match self {
+            Self::Keyed(work) => {
+                let known = work.committed();
+                Some(work.open_up_to(last).map(|offset| Skip::Mark { offset, known }))
+            }
+            Self::Ordered(work) => {
+                work.skip().map(|(from, noted)| Some(Skip::Move { from, to: last + 1, noted }))
+            }
+        }
+    }
+
+    /// A batch was skipped, or that was not possible now.
+    pub(super) fn skipped(&mut self, now_ms: i64, skip: Option<Skip>, is_done: bool) {
+        match (self, skip) {
+            (Self::Keyed(work), Some(Skip::Mark { offset, .. })) if is_done => work.skipped(now_ms, offset),
+            (Self::Ordered(work), Some(Skip::Move { to, .. })) if is_done => work.handled(to),
+            (Self::Ordered(work), _) => work.given_back(now_ms),
+            (Self::Keyed(_), _) => {}
         }
     }
 

@@ -120,13 +120,16 @@ impl<R: Clone> OrderedWork<R> {
     /// It was handled, or its one record has become a dead letter.
     pub(crate) fn handled(&mut self, to: i64) {
         let count = self.running.take().expect("a batch is under way");
+        if to > self.committed {
+            self.committed = to;
+            self.noted = None;
+        }
+        self.next_offset = self.next_offset.max(to);
         if count == 0 {
             return;
         }
         let bytes: usize = self.waiting.drain(..count).map(|(_, _, bytes)| bytes).sum();
         self.waiting_bytes -= bytes;
-        self.committed = to;
-        self.noted = None;
         self.rests = 0;
         self.batch_now = self.batch_max.min(self.batch_now.saturating_mul(2));
     }
@@ -164,6 +167,16 @@ impl<R: Clone> OrderedWork<R> {
         is_idle.then(|| {
             self.running = Some(0);
             Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted, rests: 0 }
+        })
+    }
+
+    /// Begins to move the committed offset past what cannot be read; says from where, and what is noted there. None while there
+    /// is anything else.
+    pub(crate) fn skip(&mut self) -> Option<(i64, Option<FailedRecord>)> {
+        let is_idle = self.running.is_none() && self.waiting.is_empty();
+        is_idle.then(|| {
+            self.running = Some(0);
+            (self.committed, self.noted)
         })
     }
 
@@ -286,6 +299,19 @@ mod tests {
         work.handled(5);
         assert_eq!((work.refresh(100), work.next_wake_ms(99)), (None, Some(100)));
         assert_eq!((offsets(work.next_batch(99)), offsets(work.next_batch(100))), (vec![], vec![5, 6, 7, 8]));
+    }
+
+    #[test]
+    fn what_is_skipped_takes_along_what_was_noted_there() {
+        let noted = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
+        let mut work = OrderedWork::new(8, 5, noted);
+        assert_eq!((work.skip(), work.skip()), (Some((5, noted)), None));
+        work.given_back(0);
+        assert_eq!(work.skip(), Some((5, noted)), "it takes no rest of its own");
+        work.handled(9);
+        (7..11).for_each(|offset| work.offer(offset, offset, 10));
+        let next = work.next_batch(0).expect("what comes behind it");
+        assert_eq!((next.from, next.to, next.records.len(), next.noted), (9, 11, 2, None));
     }
 
     #[test]

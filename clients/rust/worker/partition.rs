@@ -184,6 +184,21 @@ impl<R: Clone> PartitionWork<R> {
         self.sweep(now_ms);
     }
 
+    /// The highest offset up to `last` that is new and not marked; none if there is none.
+    pub(crate) fn open_up_to(&self, last: i64) -> Option<i64> {
+        (self.next_offset..=last).rev().find(|offset| !self.marked.contains(offset))
+    }
+
+    /// What was not offered up to that offset is done: it cannot be read, and the offset has its mark in the store.
+    pub(crate) fn skipped(&mut self, now_ms: i64, offset: i64) {
+        let later = self.marked.split_off(&offset);
+        let before = std::mem::replace(&mut self.marked, later);
+        self.marked.remove(&offset);
+        self.window.extend(before.into_iter().chain([offset]).map(|done| (done, Slot::Done)));
+        self.next_offset = offset + 1;
+        self.sweep(now_ms);
+    }
+
     /// What can start now: it counts as under way from here on. None if nothing can.
     pub(crate) fn next_action(&mut self, now_ms: i64) -> Option<Action<R>> {
         while self.timers.first().is_some_and(|(at_ms, _)| *at_ms <= now_ms) {

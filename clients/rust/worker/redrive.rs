@@ -4,8 +4,8 @@
 //! offset, so that its lag is what may be left, and those noted beside it. It is committed after the brokers have
 //! acknowledged what was sent: if it is interrupted, some are sent twice, and none is lost.
 //!
-//! Of a dead letter that is not whole, the record is sent that it comes from, if its topic still keeps that. If not, there is
-//! nothing to send, and it is passed over.
+//! Of a dead letter that is not whole, the record is sent that it comes from, or each of the batch, if its topic still keeps
+//! that. If not, there is nothing to send, and it is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tidegate_protocol::error::ResponseError;
 
 use super::dead_letter::{
-    DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION, DEAD_LETTER_TOPIC, PREFIX,
-    dead_letter_topic,
+    DEAD_LETTER_LAST_OFFSET, DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
+    DEAD_LETTER_TOPIC, PREFIX, dead_letter_topic,
 };
 use super::sent_back::SentBack;
 use crate::offsets::{self, Committed, Committer, OffsetSpec, list_offsets};
@@ -146,10 +146,11 @@ async fn send(
     topic: &str,
 ) -> Result<u64, Error> {
     let mut receipts = Vec::with_capacity(letters.len());
+    let mut count = 0;
     for letter in letters {
-        let place = (letter.partition, letter.offset);
-        let Some(whole) = whole(client, letter, topic).await? else {
-            let (partition, offset) = place;
+        let (partition, offset) = (letter.partition, letter.offset);
+        let records = records_of(client, letter, topic).await?;
+        if records.is_empty() {
             tracing::warn!(
                 topic,
                 partition,
@@ -157,30 +158,34 @@ async fn send(
                 "a dead letter is not whole, and its record is gone: passed over"
             );
             continue;
-        };
-        receipts.push(producer.enqueue(send_back(whole, topic)).await?);
+        }
+        count += 1;
+        for record in records {
+            receipts.push(producer.enqueue(send_back(record, topic)).await?);
+        }
     }
     producer.flush().await;
-    let count = receipts.len() as u64;
     for receipt in receipts {
         receipt.wait().await?;
     }
     Ok(count)
 }
 
-/// A dead letter with all that its record has; none if that is nowhere any more.
-async fn whole(
+/// What a dead letter stands for, as dead letters that are whole: itself, or what its topic still has at its place. None if that
+/// is gone.
+async fn records_of(
     client: &Client,
     letter: ConsumerRecord,
     topic: &str,
-) -> Result<Option<ConsumerRecord>, Error> {
+) -> Result<Vec<ConsumerRecord>, Error> {
     if letter.header(DEAD_LETTER_LEFT_OUT).is_none() {
-        return Ok(Some(letter));
+        return Ok(vec![letter]);
     }
     let text = |name: &str| letter.header(name).and_then(|value| std::str::from_utf8(value).ok());
-    let partition = text(DEAD_LETTER_PARTITION).and_then(|number| number.parse().ok());
-    let offset: Option<i64> = text(DEAD_LETTER_OFFSET).and_then(|number| number.parse().ok());
-    let (Some(partition), Some(offset)) = (partition, offset) else { return Ok(None) };
+    let number = |name: &str| text(name).and_then(|number| number.parse::<i64>().ok());
+    let partition = number(DEAD_LETTER_PARTITION).and_then(|partition| i32::try_from(partition).ok());
+    let (Some(partition), Some(first)) = (partition, number(DEAD_LETTER_OFFSET)) else { return Ok(vec![]) };
+    let last = number(DEAD_LETTER_LAST_OFFSET).unwrap_or(first);
     let at = TopicPartition::new(text(DEAD_LETTER_TOPIC).unwrap_or(topic), partition);
     let bound = async |spec| {
         let found = list_offsets(client, &BTreeMap::from([(at.clone(), spec)])).await.remove(&at);
@@ -189,26 +194,31 @@ async fn whole(
             found => found,
         }
     };
-    let (first, end) = (bound(OffsetSpec::Earliest).await?, bound(OffsetSpec::Latest).await?);
-    let is_kept = first.zip(end).is_some_and(|(first, end)| (first..end).contains(&offset));
-    if !is_kept {
-        return Ok(None);
+    let (start, end) = (bound(OffsetSpec::Earliest).await?, bound(OffsetSpec::Latest).await?);
+    if !start.zip(end).is_some_and(|(start, end)| start <= first && first <= last && last < end) {
+        return Ok(vec![]);
     }
     let mut consumer = Consumer::new(client.clone(), ConsumerOptions::default())?;
-    consumer.assign([(at, Start::Offset(offset))])?;
-    let record = match consumer.recv().await {
-        Ok(record) => record,
-        // It was never seen by anybody.
-        Err(Error::Batch(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if record.offset != offset || record.bytes() > RECORD_MAX_BYTES {
-        return Ok(None);
+    consumer.assign([(at, Start::Offset(first))])?;
+    let mut records = vec![];
+    let mut next = first;
+    while next <= last {
+        let record = match consumer.recv().await {
+            Ok(record) => record,
+            // It is too large for this consumer too.
+            Err(Error::Batch(_)) => return Ok(vec![]),
+            Err(error) => return Err(error),
+        };
+        if record.offset != next || record.bytes() > RECORD_MAX_BYTES {
+            return Ok(vec![]);
+        }
+        next += 1;
+        let mut headers = record.headers;
+        headers.retain(|(name, _)| !name.starts_with(PREFIX));
+        headers.extend(letter.headers.iter().filter(|(name, _)| name.starts_with(PREFIX)).cloned());
+        records.push(ConsumerRecord { key: record.key, value: record.value, headers, ..letter.clone() });
     }
-    let mut headers = record.headers;
-    headers.retain(|(name, _)| !name.starts_with(PREFIX));
-    headers.extend(letter.headers.iter().filter(|(name, _)| name.starts_with(PREFIX)).cloned());
-    Ok(Some(ConsumerRecord { key: record.key, value: record.value, headers, ..letter }))
+    Ok(records)
 }
 
 /// What is read of a partition.

@@ -40,21 +40,21 @@ const RELOAD_MAX_MS: i64 = 5_000;
 /// The wait before a partition is loaded whose records begin anew.
 const ANEW_MS: i64 = 1_000;
 /// How long damaged records rest before they are fetched again.
-const DAMAGED: Duration = Duration::from_secs(1);
+pub(super) const DAMAGED: Duration = Duration::from_secs(1);
 
 pub(super) struct Run<S: Store> {
     pub(super) context: Arc<Context<S>>,
     pub(super) options: Options,
     pub(super) consumer: Consumer,
     pub(super) rebalances: mpsc::Receiver<Rebalanced>,
-    held: BTreeMap<TopicPartition, Held>,
+    pub(super) held: BTreeMap<TopicPartition, Held>,
     /// Partitions that are being given up.
     given_up: Vec<GivenUp>,
-    tasks: JoinSet<(TopicPartition, u64, Done)>,
+    pub(super) tasks: JoinSet<(TopicPartition, u64, Done)>,
     next_epoch: u64,
     /// Which partition goes first, so that none is always last.
     turn: usize,
-    no_records_before: Instant,
+    pub(super) no_records_before: Instant,
     is_stopping: bool,
 }
 
@@ -132,11 +132,7 @@ impl<S: Store> Run<S> {
     fn take(&mut self, taken: Result<Vec<crate::ConsumerRecord>, Error>) -> Result<(), WorkerError> {
         let records = match taken {
             Ok(records) => records,
-            Err(error @ Error::Batch(_)) => {
-                tracing::error!(%error, "records are damaged, and are fetched again");
-                self.no_records_before = Instant::now() + DAMAGED;
-                return Ok(());
-            }
+            Err(error @ Error::Batch(_)) => return self.unreadable(&error),
             Err(error) if error.is_retriable() => {
                 tracing::warn!(%error, "records are fetched again");
                 self.no_records_before = Instant::now() + DAMAGED;
@@ -165,7 +161,7 @@ impl<S: Store> Run<S> {
     }
 
     /// The consumer was sent back to the log's beginning: what is known of a partition is of another one.
-    fn begins_anew(&mut self, at: &TopicPartition, now_ms: i64) {
+    pub(super) fn begins_anew(&mut self, at: &TopicPartition, now_ms: i64) {
         if self.held.get(at).is_some_and(|held| held.is_draining) {
             return;
         }
@@ -222,7 +218,7 @@ impl<S: Store> Run<S> {
     }
 
     /// Drops what is known of a partition, and loads it again.
-    fn reload(&mut self, at: &TopicPartition) {
+    pub(super) fn reload(&mut self, at: &TopicPartition) {
         tracing::info!(group = self.context.group, partition = %at, "the committed offset was moved by others: loading again");
         let is_draining = self.held.get(at).is_some_and(|held| held.is_draining);
         self.drop_partition(at);
@@ -287,6 +283,9 @@ impl<S: Store> Run<S> {
         if let Done::Loaded(loaded) = done {
             return self.loaded(&at, loaded);
         }
+        if let Done::Skip { skip, ended } = done {
+            return self.skipped(&at, skip, &ended);
+        }
         if held.is_draining && matches!(done, Done::Advance { is_made: None, .. }) {
             // Whoever has the partition next moves its committed offset.
             self.drop_partition(&at);
@@ -318,6 +317,7 @@ impl<S: Store> Run<S> {
                     if let Some(step) = step {
                         self.spawn(at, step, now_ms);
                     }
+                    self.begin_to_skip(at, now_ms);
                 }
             }
         }
@@ -363,7 +363,9 @@ impl<S: Store> Run<S> {
             return Ok(());
         }
         let assigned: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
-        for (at, held) in self.held.iter_mut().filter(|(at, _)| assigned.contains(*at)) {
+        let readable = |held: &Held| held.unreadable.is_none();
+        let held = self.held.iter_mut().filter(|(at, held)| assigned.contains(*at) && readable(held));
+        for (at, held) in held {
             let waiting = held.waiting_bytes();
             if !held.is_paused && waiting >= share {
                 held.is_paused = true;
@@ -434,7 +436,8 @@ impl<S: Store> Run<S> {
             State::Working(_, work) => {
                 // With all places taken, the end of an action wakes.
                 let due = work.next_wake_ms(now_ms).filter(|at_ms| *at_ms > now_ms || has_room);
-                due.into_iter().chain([held.refresh_at_ms]).min()
+                let skip = held.unreadable.as_ref().and_then(|met| met.next_wake_ms(now_ms));
+                due.into_iter().chain(skip).chain([held.refresh_at_ms]).min()
             }
         });
         let due = due.min().map(|at_ms| {

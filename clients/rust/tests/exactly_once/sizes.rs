@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate::store::{MemoryStore, SystemClock, TransactionLimits};
 use tidegate::{
-    Compression, ConsumerOptions, ConsumerRecord, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE, DEAD_LETTER_LEFT_OUT,
-    DEAD_LETTER_OFFSET, Event, Outcome, Producer, ProducerOptions, ProducerRecord, RetryPolicy, Tx, Worker,
+    Compression, ConsumerOptions, ConsumerRecord, DEAD_LETTER_BYTES, DEAD_LETTER_CAUSE,
+    DEAD_LETTER_LAST_OFFSET, DEAD_LETTER_LEFT_OUT, DEAD_LETTER_OFFSET, Event, Outcome, Producer,
+    ProducerOptions, ProducerRecord, RetryPolicy, Tx, Worker,
 };
 use tidegate_broker::BrokerStore;
 
@@ -155,6 +156,43 @@ async fn what_no_row_can_hold_is_buried_without_its_value_and_nothing_waits_for_
         let end = i64::try_from(events.len() + letters.len()).expect("a few");
         until("the committed offset to follow", async || stage.committed().await == end).await;
         assert_eq!((stage.noted().await, worker.figures().given_back), ((0, 0), 0));
+        worker.stop().await.expect("it stops");
+        stage.broker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_cannot_be_read_becomes_one_dead_letter_and_its_partition_goes_on() {
+    for is_in_order in [false, true] {
+        let stage = Stage::open(1).await;
+        let is_well = Arc::<AtomicBool>::default();
+        let consumer = ConsumerOptions { max_decompressed_bytes: 64 << 10, ..consumer_options() };
+        send(&stage, &[(0, "a", 1), (1, "a", LARGE_BYTES), (2, "a", 1), (3, "b", LARGE_BYTES)]).await;
+        let worker = start(&stage, consumer, is_in_order, &is_well, &[], &[]).await;
+        let letters = buried(&stage, &worker, 2).await;
+        for (letter, offset) in letters.iter().zip(["1", "3"]) {
+            assert_eq!((&letter.key, &letter.value), (&None, &None));
+            assert_eq!(
+                (header(letter, DEAD_LETTER_OFFSET), header(letter, DEAD_LETTER_LAST_OFFSET)),
+                (offset, offset)
+            );
+            let cause = header(letter, DEAD_LETTER_CAUSE);
+            assert!(cause.ends_with("cannot be read: the records take more than 65536 bytes"), "{cause}");
+        }
+        until("the committed offset to follow", async || stage.committed().await == 4).await;
+        assert_eq!(stage.ledgers().await["a"], [0, 2]);
+        let counted = async || {
+            let figures = worker.figures();
+            (figures.unreadable, figures.dead_letters, figures.handled) == (2, 2, 2)
+        };
+        until("them to be counted", counted).await;
+        worker.stop().await.expect("it stops");
+
+        // A worker that may take more can read what is sent back.
+        let worker = start(&stage, consumer_options(), is_in_order, &is_well, &[], &[]).await;
+        assert_eq!(redrive(&stage).await, 2);
+        stage.until_handled(4).await;
+        assert_eq!((&stage.ledgers().await["a"], &stage.ledgers().await["b"]), (&vec![0, 2, 1], &vec![3]));
         worker.stop().await.expect("it stops");
         stage.broker.stop().await;
     }
