@@ -84,6 +84,7 @@ mod attempt;
 #[cfg(test)]
 mod attempt_tests;
 mod batch;
+mod blocking;
 mod builder;
 mod context;
 mod dead_letter;

@@ -160,7 +160,8 @@ impl<S: Store> Db<S> {
             let result = match work(tx.share()).await {
                 Ok(result) => result,
                 Err(error) => {
-                    drop(tx.close().await);
+                    // Whoever still has a handle, and may be at work with it, holds nobody up.
+                    tx.abandon();
                     return Err(error);
                 }
             };

@@ -11,6 +11,7 @@ use tidegate_store::{
     CommitError, CommitToken, Committed, Direction, FaultyStore, KeyRange, MemoryStore, Outcome, ReadError,
     ScanLimit, Store, Txn, Version,
 };
+use tokio::sync::oneshot;
 
 use crate::fixture::{Fixture, Flight, NOW_MS, fixture, memory_store, waiting};
 use crate::{Db, DbSettings, Error, Field, Index, Model, ModelId, NewEvent, RetryPolicy, Write};
@@ -184,6 +185,44 @@ async fn what_the_store_did_not_do_is_told_whatever_the_work_has_made_of_it() {
     let _swallowed = commit.commit().await;
     assert!(matches!(of_read.get(), Some(Error::Read(ReadError::Unavailable { .. }))));
     assert_eq!(of_commit.get(), Some(&Error::Conflict { attempts: 1 }));
+}
+
+#[tokio::test]
+async fn work_that_has_failed_waits_for_nobody_who_has_its_transaction_locked() {
+    let db = &fixture().db;
+    let (locked, is_locked) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    let mut hands = Some((locked, is_locked, may_go_on, tell));
+    let failed = db.transaction(|tx| {
+        let (locked, is_locked, may_go_on, tell) = hands.take().expect("it runs once");
+        async move {
+            tx.save(&Counter { count: 1 }).await?;
+            tokio::spawn(async move {
+                let held = tx.raw_store().await.expect("it is open");
+                locked.send(()).expect("the work waits for it");
+                may_go_on.await.expect("it is told");
+                drop(held);
+                let _ = tell.send((tx.now_ms().await, tx.commit().await));
+            });
+            is_locked.await.expect("it says so");
+            Err::<(), _>(Error::HalfWritten)
+        }
+    });
+    assert_eq!(failed.await, Err(Error::HalfWritten));
+    go_on.send(()).expect("it waits for this");
+    assert_eq!(told.await, Ok((Err(Error::Over), Err(Error::Over))), "and that cannot commit it");
+}
+
+#[tokio::test]
+async fn a_sealed_transaction_takes_no_calls_and_can_be_committed() {
+    let db = fixture().db;
+    let tx = db.begin().await.expect("begun");
+    tx.save(&Counter { count: 1 }).await.expect("written");
+    tx.seal().close().await;
+    assert_eq!(tx.find::<Counter>(1).await.map(drop), Err(Error::Over));
+    assert_eq!(tx.commit().await, Ok(()));
+    assert!(db.snapshot().await.expect("begun").find::<Counter>(1).await.expect("readable").is_some());
 }
 
 #[tokio::test]

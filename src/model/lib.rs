@@ -130,7 +130,7 @@ pub use tidegate_outbox::{
 };
 pub use tidegate_store::{CommitError, CommitToken, Outcome, ReadError, Store};
 pub use trouble::StoreTrouble;
-pub use tx::Tx;
+pub use tx::{Seal, Tx};
 pub use upgrade::{Upgrade, UpgradeError};
 pub use user::{USER_SCAN_MAX, UserSpace, UserView};
 pub use verify::{DIFFERENCES_MAX, Difference, DifferenceKind, Verified};

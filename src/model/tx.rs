@@ -2,6 +2,7 @@
 
 use std::ops::DerefMut;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tidegate_format::{EventValue, ModelId, PartitionId};
@@ -25,8 +26,18 @@ use crate::{Error, Model, NewEvent, Query, StoreTrouble, Write, WriteOptions};
 /// ([`Error::Over`]). Calls that overlap wait for one another.
 pub struct Tx<S: Store> {
     open: Arc<Mutex<Option<Open<S>>>>,
+    ended: Arc<Ended>,
     trouble: StoreTrouble,
     shared: Arc<Shared<S>>,
+}
+
+/// What no handle of a transaction may do any more.
+#[derive(Debug, Default)]
+struct Ended {
+    /// Begin any call.
+    is_sealed: AtomicBool,
+    /// Commit.
+    is_abandoned: AtomicBool,
 }
 
 /// What a transaction has while it is open.
@@ -38,6 +49,18 @@ pub(crate) struct Open<S: Store> {
     pub(crate) has_unique_ids: bool,
     /// A write began, and has not written its last row yet.
     pub(crate) is_half_written: bool,
+}
+
+/// Lets nobody go on with a transaction ([`Tx::seal`]).
+pub struct Seal<S: Store>(Tx<S>);
+
+impl<S: Store> Seal<S> {
+    /// Waits until no call is under way and no [guard](Tx::store) is held, and lets none begin from then on ([`Error::Over`]).
+    /// Who ran the work can commit it then, and waits for nobody.
+    pub async fn close(self) {
+        let _nobody_is_at_work = self.0.open.lock().await;
+        self.0.ended.is_sealed.store(true, Ordering::SeqCst);
+    }
 }
 
 impl<S: Store> Open<S> {
@@ -60,12 +83,17 @@ impl<S: Store> Tx<S> {
             has_unique_ids: false,
             is_half_written: false,
         };
-        Self { open: Arc::new(Mutex::new(Some(open))), trouble, shared }
+        Self { open: Arc::new(Mutex::new(Some(open))), ended: Arc::default(), trouble, shared }
     }
 
     /// Another handle on the same transaction.
     pub(crate) fn share(&self) -> Self {
-        Self { open: self.open.clone(), trouble: self.trouble.clone(), shared: self.shared.clone() }
+        Self {
+            open: self.open.clone(),
+            ended: self.ended.clone(),
+            trouble: self.trouble.clone(),
+            shared: self.shared.clone(),
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
@@ -74,11 +102,27 @@ impl<S: Store> Tx<S> {
 
     /// Ends the transaction for all handles.
     pub(crate) async fn close(&self) -> Result<Open<S>, Error> {
-        self.open.lock().await.take().ok_or(Error::Over)
+        let open = self.open.lock().await.take();
+        open.filter(|_| !self.ended.is_abandoned.load(Ordering::SeqCst)).ok_or(Error::Over)
+    }
+
+    /// Ends the transaction without effect, for all handles, and waits for none that is at work: what that does comes to
+    /// nothing, and the snapshot goes with it.
+    pub(crate) fn abandon(&self) {
+        self.ended.is_abandoned.store(true, Ordering::SeqCst);
+        self.ended.is_sealed.store(true, Ordering::SeqCst);
+        if let Ok(mut open) = self.open.try_lock() {
+            *open = None;
+        }
+    }
+
+    async fn open(&self) -> Result<MutexGuard<'_, Option<Open<S>>>, Error> {
+        let open = self.open.lock().await;
+        if self.ended.is_sealed.load(Ordering::SeqCst) { Err(Error::Over) } else { Ok(open) }
     }
 
     pub(crate) async fn lock(&self) -> Result<impl DerefMut<Target = Open<S>> + '_, Error> {
-        MutexGuard::try_map(self.open.lock().await, Option::as_mut).map_err(|_| Error::Over)
+        MutexGuard::try_map(self.open().await?, Option::as_mut).map_err(|_| Error::Over)
     }
 
     pub(crate) async fn lock_to_write(&self) -> Result<impl DerefMut<Target = Open<S>> + '_, Error> {
@@ -93,7 +137,7 @@ impl<S: Store> Tx<S> {
     /// [`Error::Over`].
     #[doc(hidden)]
     pub async fn raw_store(&self) -> Result<impl DerefMut<Target = impl Txn + use<S>> + '_, Error> {
-        let open = MutexGuard::try_map(self.open.lock().await, |open| Some(&mut open.as_mut()?.txn));
+        let open = MutexGuard::try_map(self.open().await?, |open| Some(&mut open.as_mut()?.txn));
         open.map_err(|_| Error::Over)
     }
 
@@ -102,6 +146,12 @@ impl<S: Store> Tx<S> {
     #[must_use]
     pub fn store_trouble(&self) -> StoreTrouble {
         self.trouble.clone()
+    }
+
+    /// What lets nobody else go on with this transaction, once whoever got it should be done with it.
+    #[must_use]
+    pub fn seal(&self) -> Seal<S> {
+        Seal(self.share())
     }
 
     /// What is *now* for this transaction, in milliseconds since the Unix epoch by the store's clock.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tidegate_store::Store;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::called;
 use super::context::{Context, Handler};
 use super::error::WorkerError;
 use super::event::Event;
@@ -93,6 +93,17 @@ impl<S: Store> WorkerBuilder<S> {
         self
     }
 
+    /// Whether handlers may block their thread (no): each then runs on a thread that the runtime has for this (512 of them, by
+    /// default), so that what it waits for holds up no other event, no heartbeat and not its own time-out, on a current-thread
+    /// runtime neither. Costs a change of threads for each event. A handler that never comes back keeps its thread.
+    ///
+    /// Without this a handler that blocks holds a thread of the runtime: for what blocks now and then it does as well to use
+    /// `tokio::task::spawn_blocking` in the handler.
+    pub fn may_block(mut self, may_block: bool) -> Self {
+        self.options.may_block = may_block;
+        self
+    }
+
     /// Bytes of records that may wait in memory to be handled, over all partitions (16 MiB), beside what the consumer fetches
     /// ahead.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
@@ -128,8 +139,8 @@ impl<S: Store> WorkerBuilder<S> {
         F: Fn(Event, Tx<S>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let call = move |event, tx| handler(event, tx).map(IntoOutcome::into_outcome).boxed();
-        self.spawn(Handler::Each(Arc::new(call))).await
+        let handler = called(handler, self.options.may_block);
+        self.spawn(Handler::Each(handler)).await
     }
 
     /// Starts it: the events of each partition are handled in order, several in one transaction.
@@ -146,8 +157,8 @@ impl<S: Store> WorkerBuilder<S> {
         F: Fn(Vec<Event>, Tx<S>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
-        let call = move |events, tx| handler(events, tx).map(IntoOutcome::into_outcome).boxed();
-        self.spawn(Handler::Batch(Arc::new(call))).await
+        let handler = called(handler, self.options.may_block);
+        self.spawn(Handler::Batch(handler)).await
     }
 
     async fn spawn(self, handler: Handler<S>) -> Result<Worker, WorkerError> {

@@ -1,7 +1,14 @@
 //! What all tasks of a worker share: the database, the handler, and how a handler is called.
 //!
-//! A handler is called in a task of its own, so that one that panics, never returns or blocks its thread takes nobody along,
-//! whether it does so before its future is there or in it.
+//! A handler is called in a task of its own, so that one that panics, or never returns, takes nobody along, whether it does so
+//! before its future is there or in it: after the time-out its event goes the way of all that fail, whatever the handler still
+//! does or holds, and its transaction comes to nothing.
+//!
+//! One that blocks its thread (`std::thread::sleep`, long computations, a client that is not async) holds that thread of the
+//! runtime. Where the runtime has others, events of other keys, heartbeats and the time-out go on with these, until as many
+//! handlers block as there are threads: a try after the time-out may block another. Then, and on a current-thread runtime at
+//! once, all stands still until one comes back; the group may take the member for dead meanwhile, and what it did is done once
+//! all the same. [`WorkerBuilder::may_block`](super::WorkerBuilder::may_block) gives handlers threads of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +16,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use rand::Rng;
 use tidegate_store::{ReadError, Store};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::event::Event;
@@ -19,7 +27,7 @@ use crate::model::Error;
 use crate::{Db, Tx};
 
 /// What a handler has returned.
-type Returned = BoxFuture<'static, Result<Outcome, HandlerError>>;
+pub(super) type Returned = BoxFuture<'static, Result<Outcome, HandlerError>>;
 
 /// An application's handler.
 pub(crate) enum Handler<S: Store> {
@@ -97,7 +105,7 @@ impl<S: Store> Context<S> {
 
     /// Calls the handler within a transaction. If it fails, however, and the store was away in its midst, that was it.
     pub(crate) async fn call(&self, what: Called, tx: Tx<S>) -> Result<(), Stop> {
-        let trouble = tx.store_trouble();
+        let (trouble, seal) = (tx.store_trouble(), tx.seal());
         let task = match (&self.handler, what) {
             (Handler::Each(handler), Called::Event(event)) => {
                 let handler = handler.clone();
@@ -114,12 +122,17 @@ impl<S: Store> Context<S> {
             Some(error) => Err(Stop::Store(error.clone())),
             None => Err(Stop::Failure(Failure::Failed(cause))),
         };
-        match tokio::time::timeout(self.handler_timeout, task).await {
+        let deadline = Instant::now() + self.handler_timeout;
+        match timeout_at(deadline, task).await {
             Err(_) => failed(format!("the handler took longer than {:?}", self.handler_timeout)),
             Ok(Err(error)) => failed(panic_text(error)),
             Ok(Ok(Err(HandlerError { cause, is_transient: true }))) => Err(Stop::Away(cause)),
             Ok(Ok(Err(HandlerError { cause, .. }))) => failed(cause),
-            Ok(Ok(Ok(Outcome::Ack))) => Ok(()),
+            // The commit would wait for whoever else has the transaction, for as long as they have it.
+            Ok(Ok(Ok(Outcome::Ack))) => match timeout_at(deadline, seal.close()).await {
+                Ok(()) => Ok(()),
+                Err(_) => failed("the handler's transaction was in use after its end".to_owned()),
+            },
             Ok(Ok(Ok(Outcome::RetryAt(due_ms)))) => Err(Stop::Failure(Failure::NotBefore(due_ms))),
             Ok(Ok(Ok(Outcome::Reject(reason)))) => Err(Stop::Failure(Failure::Rejected(reason))),
         }

@@ -25,6 +25,8 @@ pub(super) struct Options {
     pub(super) policy: RetryPolicy,
     pub(super) limits: Limits,
     pub(super) handler_timeout: Duration,
+    /// Whether handlers run where they may block.
+    pub(super) may_block: bool,
     pub(super) revoke_grace: Duration,
     pub(super) stop_grace: Duration,
     pub(super) consumer: ConsumerOptions,
@@ -51,6 +53,7 @@ impl Default for Options {
                 park_max_bytes: 4 << 20,
             },
             handler_timeout: Duration::from_secs(30),
+            may_block: false,
             revoke_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(30),
             consumer: ConsumerOptions {

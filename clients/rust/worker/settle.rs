@@ -115,7 +115,7 @@ impl<S: Store> Context<S> {
         loop {
             let write = &fate;
             let settled = self.db.transaction(|tx| async move {
-                let claim = progress.claim(&mut *tx.store().await?, lane, offset, known).await?;
+                let claim = progress.claim(&mut *tx.raw_store().await?, lane, offset, known).await?;
                 if claim != Claim::Mine {
                     return Ok((claim, None));
                 }
@@ -159,7 +159,7 @@ impl<S: Store> Context<S> {
                 Err(error) => return Err(error),
             },
         };
-        progress.park(&mut *tx.store().await?, lane, record.offset, &row);
+        progress.park(&mut *tx.raw_store().await?, lane, record.offset, &row);
         Ok(Settled::Parked(row.due_ms))
     }
 

@@ -68,11 +68,11 @@ impl<S: Store> Context<S> {
             let now_ms = self.now_ms();
             let claim = match skip {
                 Skip::Mark { offset, known } => {
-                    progress.claim(&mut *tx.store().await?, &Lane::Alone(offset), offset, known).await?
+                    progress.claim(&mut *tx.raw_store().await?, &Lane::Alone(offset), offset, known).await?
                 }
                 Skip::Move { from, to, noted } => {
                     let batch = Batch::<()> { from, to, records: vec![], noted, rests: 0 };
-                    let is_mine = progress.move_past(&mut *tx.store().await?, &batch, now_ms).await?;
+                    let is_mine = progress.move_past(&mut *tx.raw_store().await?, &batch, now_ms).await?;
                     if is_mine { Claim::Mine } else { Claim::Moved }
                 }
             };

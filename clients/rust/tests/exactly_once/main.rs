@@ -3,6 +3,7 @@
 
 mod application;
 mod batches;
+mod blocking;
 mod chain;
 mod failures;
 mod kill;
