@@ -12,6 +12,7 @@ mod rebalances;
 mod sizes;
 mod stage;
 mod stores;
+mod takeover;
 mod tikv;
 mod topics;
 mod zombies;

@@ -49,6 +49,7 @@ impl Stage {
         let admin = ([127, 0, 0, 1], 0).into();
         let mut settings = Settings { listen, admin, ..Settings::default() };
         settings.group_initial_rebalance_delay_ms = 0;
+        settings.group_min_session_timeout_ms = 1;
         let broker = RunningBroker::start(settings, store.clone()).await.expect("a free port");
         let db = Db::new(store.clone(), DbSettings::default(), broker.wakeup());
         let client = ClientOptions::new(&broker.listen().to_string());
