@@ -41,21 +41,13 @@ pub(super) struct Book {
     pub(super) expected: Expected,
     pub(super) doubts: Vec<Doubt>,
     pub(super) settled: Settled,
-    /// A worker was told what it can only be told by a store that is gone.
-    pub(super) is_store_gone: bool,
     /// The number of the last transaction.
     pub(super) last_number: u64,
 }
 
 impl Book {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            expected: Expected::new(seed),
-            doubts: vec![],
-            settled: Settled::default(),
-            is_store_gone: false,
-            last_number: 0,
-        }
+        Self { expected: Expected::new(seed), doubts: vec![], settled: Settled::default(), last_number: 0 }
     }
 
     /// Takes in what the store says of what is in doubt.

@@ -168,11 +168,6 @@ impl<'a> Rounds<'a> {
         is_any
     }
 
-    /// Whether a worker was told what only a store says that is gone.
-    pub(super) fn says_store_is_gone(&self) -> bool {
-        self.book.is_store_gone
-    }
-
     fn next_number(&mut self) -> u64 {
         self.book.last_number += 1;
         self.book.last_number

@@ -72,13 +72,7 @@ fn batch_told(book: &mut Book, tried: &Tried, ended: &BatchEnded, now_ms: i64) {
         BatchEnded::Handled => {
             assert!(matches!(comes, Comes::Filed | Comes::Buried { .. }), "{tried:?}: {comes:?}")
         }
-        BatchEnded::Failed if comes == Comes::Halved => {}
-        // Its handler was told that the store does not answer, and nothing was to be written then.
-        BatchEnded::Failed => {
-            assert!(tried.offsets.len() > 1, "{tried:?}");
-            book.is_store_gone = true;
-            return;
-        }
+        BatchEnded::Failed => assert_eq!(comes, Comes::Halved, "{tried:?}"),
         BatchEnded::Noted(noted) => assert_eq!(comes, Comes::Noted(*noted), "{tried:?}"),
     }
     if tried.front_after(&comes) != tried.front {
