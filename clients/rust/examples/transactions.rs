@@ -82,7 +82,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     }
     let before = db.snapshot().await?;
     assert_eq!(before.find::<Account>("bob").await?.map(|bob| bob.balance), Some(70));
-    assert!(matches!(transfer(&db, "ada", "bob", 31).await, Err(TransferError::NotEnough)));
+    assert!(matches!(transfer(db, "ada", "bob", 31).await, Err(TransferError::NotEnough)));
 
     // A consumer's progress belongs to what it has done: see `Tx::committed_offset` for two that do the same.
     db.transaction(|tx| async move {

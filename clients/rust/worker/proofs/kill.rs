@@ -62,7 +62,7 @@ async fn open(directory: &Path) -> Tidegate {
 async fn start(tidegate: &Tidegate, round: u64) -> Vec<Worker> {
     let mut workers = vec![];
     for group in [GROUP, FILING] {
-        let is_joined = (group == GROUP) == (round % 2 == 0);
+        let is_joined = (group == GROUP) == round.is_multiple_of(2);
         for _ in 0..if is_joined { 1 } else { 2 } {
             let consumer = ConsumerOptions {
                 assignors: vec![Assignor::CooperativeSticky],

@@ -160,7 +160,8 @@ impl Stored {
         let (mut filed, mut filing_rows) = (BTreeMap::new(), 0);
         for partition in 0..ORDERS_PARTITIONS {
             let id = partition_id(ORDERS, partition);
-            filed.insert(partition, offset(&mut txn, FILING, id).await?.map_or_else(Front::default, front));
+            let row = offset(&mut txn, FILING, id).await?;
+            filed.insert(partition, row.as_ref().map(front).unwrap_or_default());
             for range in [DoneKey::range(FILING, id), ParkedKey::range(FILING, id)] {
                 filing_rows += rows(&mut txn, range).await?.len();
             }
@@ -224,7 +225,7 @@ pub(super) async fn offset(
     Ok(row.map(|row| OffsetValue::decode(row).expect("an offset")))
 }
 
-fn front(row: OffsetValue) -> Front {
+fn front(row: &OffsetValue) -> Front {
     let noted = (!row.metadata.is_empty())
         .then(|| FailedRecord::from_metadata(&row.metadata).expect("nobody else notes anything there"));
     Front { committed: row.offset.0, noted }

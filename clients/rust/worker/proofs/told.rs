@@ -70,7 +70,7 @@ fn batch_told(book: &mut Book, tried: &Tried, ended: &BatchEnded, now_ms: i64) {
         // As well.
         BatchEnded::Handled if tried.offsets.is_empty() => return,
         BatchEnded::Handled => {
-            assert!(matches!(comes, Comes::Filed | Comes::Buried { .. }), "{tried:?}: {comes:?}")
+            assert!(matches!(comes, Comes::Filed | Comes::Buried { .. }), "{tried:?}: {comes:?}");
         }
         BatchEnded::Failed => assert_eq!(comes, Comes::Halved, "{tried:?}"),
         BatchEnded::Noted(noted) => assert_eq!(comes, Comes::Noted(*noted), "{tried:?}"),
