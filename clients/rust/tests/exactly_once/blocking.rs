@@ -79,6 +79,29 @@ async fn a_handler_that_may_block_takes_nobody_along_where_there_is_one_thread()
     check_block(true).await;
 }
 
+#[tokio::test(flavor = "current_thread")]
+async fn a_handler_that_may_block_may_do_so_before_its_future_is_there() {
+    let stage = Stage::open(1).await;
+    let (open, wall) = Wall::new();
+    let blocking = wall.clone();
+    let worker = stage.member().may_block(true).handler_timeout(TIMEOUT);
+    let worker = worker.start(move |event: Event, tx| {
+        if event.failures() == 0 && event.json::<i64>().expect("a number") == 0 {
+            blocking.block();
+        }
+        enter_it(event, tx)
+    });
+    let worker = worker.await.expect("it starts");
+    stage.send(0..20, 4).await;
+    stage.until_handled(20).await;
+    assert!(!wall.is_passed(), "and the first try of it blocks to this moment");
+    open.send(()).expect("it waits for this");
+    until("it to go on", async || wall.is_passed()).await;
+    worker.stop().await.expect("it stops");
+    stage.check(20, 4).await;
+    stage.broker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_is_kept_from_its_commit_has_failed_and_is_tried_again() {
     let stage = Stage::open(1).await;
