@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, TikvOptions, TikvStore, Txn};
 use tidegate_tests::tikv_cluster::{Fault, OwnCluster};
 
-use super::fixture::{connect, increment, options, put, text, try_get, until, until_ok};
+use super::fixture::{Increments, connect, options, put, text, try_get, until, until_ok};
 
 /// How often a call is told so before it is done.
 const TIMES: usize = 3;
@@ -76,37 +76,19 @@ async fn a_commit_that_a_busy_store_refuses_is_settled_and_nothing_of_it_is_ther
 /// Many writers, and whatever they ask, the store is busy now and then: each increment counts once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn increments_on_a_store_that_is_busy_now_and_then_are_neither_lost_nor_doubled() {
-    const WRITERS: usize = 4;
-    const EACH: usize = 10;
     const ASKED: [&str; 6] =
         ["KvGet", "KvPrewrite", "KvCommit", "KvScanLock", "KvCheckTxnStatus", "KvResolveLock"];
     let cluster = OwnCluster::start();
     let store = connect(patient(&cluster.namespace("n"))).await;
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for _ in 0..EACH {
-                    until_ok!("an increment", async { increment(&store).await });
-                }
-            })
-        })
-        .collect();
-    let all_done = || writers.iter().all(tokio::task::JoinHandle::is_finished);
-    while !all_done() {
+    let increments = Increments::begin(&store, 4, 10);
+    while !increments.are_done() {
         for method in ASKED {
             cluster.next_calls(method, Fault::Busy, 1);
         }
-        let commits = store.metrics().commits;
-        until("it goes on", || store.metrics().commits > commits || all_done()).await;
+        increments.go_on().await;
     }
     for method in ASKED {
         cluster.next_calls(method, Fault::Busy, 0);
     }
-    for writer in writers {
-        writer.await.expect("the writer ends");
-    }
-    let count = until_ok!("a read", async { try_get(&store, "count").await });
-    assert_eq!(count, Some(text(&(WRITERS * EACH).to_string())));
-    assert!(store.metrics().settled >= 1, "{:?}", store.metrics());
+    increments.all_count_once().await;
 }

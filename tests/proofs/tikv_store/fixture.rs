@@ -61,7 +61,7 @@ macro_rules! until_ok {
 pub(crate) use until_ok;
 
 /// Adds one to the entry `count`, unless that is refused.
-pub(crate) async fn increment(store: &TikvStore) -> Result<(), CommitError> {
+async fn increment(store: &TikvStore) -> Result<(), CommitError> {
     let unavailable = |error: ReadError| CommitError::Unavailable { reason: error.to_string() };
     let mut txn = store.begin().await.map_err(unavailable)?;
     let count = txn.get(b"count").await.map_err(unavailable)?;
@@ -81,5 +81,48 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     while !condition() {
         deadline.check(what);
         tokio::task::yield_now().await;
+    }
+}
+
+/// Writers that add one to the entry `count` so many times each, whatever that takes.
+pub(crate) struct Increments {
+    store: TikvStore,
+    writers: Vec<tokio::task::JoinHandle<()>>,
+    each: usize,
+}
+
+impl Increments {
+    pub(crate) fn begin(store: &TikvStore, writers: usize, each: usize) -> Self {
+        let write = |_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    until_ok!("an increment", async { increment(&store).await });
+                }
+            })
+        };
+        Self { store: store.clone(), writers: (0..writers).map(write).collect(), each }
+    }
+
+    pub(crate) fn are_done(&self) -> bool {
+        self.writers.iter().all(tokio::task::JoinHandle::is_finished)
+    }
+
+    /// Waits until there are more, or all.
+    pub(crate) async fn go_on(&self) {
+        let commits = self.store.metrics().commits;
+        until("it goes on", || self.store.metrics().commits > commits || self.are_done()).await;
+    }
+
+    /// Waits for the writers: each increment counts once, and some of them had to be settled.
+    pub(crate) async fn all_count_once(self) {
+        let count = self.writers.len() * self.each;
+        for writer in self.writers {
+            writer.await.expect("the writer ends");
+        }
+        let found = until_ok!("a read", async { try_get(&self.store, "count").await });
+        assert_eq!(found, Some(text(&count.to_string())));
+        let metrics = self.store.metrics();
+        assert!(metrics.settled >= 1, "{metrics:?}");
     }
 }

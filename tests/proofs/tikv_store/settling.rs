@@ -7,7 +7,7 @@ use tidegate_tests::deadline::HANG_AFTER;
 use tidegate_tests::tcp_proxy::Way;
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
-use super::fixture::{connect, increment, options, put, text, try_get, try_put, until, until_ok};
+use super::fixture::{Increments, connect, options, put, text, try_get, try_put, until, until_ok};
 
 /// Options that give up soon.
 fn impatient(address: &str) -> TikvOptions {
@@ -98,36 +98,18 @@ async fn a_commit_that_cannot_be_settled_within_its_time_is_said_to_be_unknown_b
 /// Many writers on a connection that hangs again and again: what is said to be applied is there, once, and nothing else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn increments_on_a_connection_that_hangs_now_and_then_are_neither_lost_nor_doubled() {
-    const WRITERS: usize = 4;
-    const EACH: usize = 25;
     let cluster = OwnCluster::start();
     let store = connect(impatient(&cluster.namespace("n"))).await;
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                for _ in 0..EACH {
-                    until_ok!("an increment", async { increment(&store).await });
-                }
-            })
-        })
-        .collect();
+    let increments = Increments::begin(&store, 4, 25);
     for way in [Way::ToClient, Way::ToServer, Way::ToClient] {
         let replaced = store.metrics().clients_replaced;
         cluster.proxy().hold(way);
-        let all_done = || writers.iter().all(tokio::task::JoinHandle::is_finished);
-        until("a client is given up", || store.metrics().clients_replaced > replaced || all_done()).await;
+        let is_given_up = || store.metrics().clients_replaced > replaced;
+        until("a client is given up", || is_given_up() || increments.are_done()).await;
         cluster.proxy().release();
-        let commits = store.metrics().commits;
-        until("it goes on", || store.metrics().commits > commits || all_done()).await;
+        increments.go_on().await;
     }
-    for writer in writers {
-        writer.await.expect("the writer ends");
-    }
-    let count = until_ok!("a read", async { try_get(&store, "count").await });
-    assert_eq!(count, Some(text(&(WRITERS * EACH).to_string())));
-    let metrics = store.metrics();
-    assert!(metrics.settled >= 1, "{metrics:?}");
+    increments.all_count_once().await;
 }
 
 /// Rows of attempts are taken away when they are of no use: a store that was closed in order leaves none.
