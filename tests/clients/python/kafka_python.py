@@ -1,5 +1,9 @@
 """kafka-python (pure Python) as an application uses it."""
 
+import concurrent.futures
+import threading
+import time
+
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
@@ -39,12 +43,31 @@ def member(topic):
 
 
 def join():
+    """Each member polls in a thread of its own, as an application's would: one that is not in `poll` when it is told its
+    assignment forgets that and joins again (kafka-python 3.0), and two that take turns may go on so for ever."""
     hang = smoke.Hang()
     members.extend([member(TOPIC), member(TOPIC)])
-    while any(not consumer.assignment() for consumer in members):
-        hang.check("two members share the topic")
-        for consumer in members:
-            assert not consumer.poll(timeout_ms=100), "an empty topic delivered something"
+    joined = threading.Event()
+
+    def share():
+        first, second = (consumer.assignment() for consumer in members)
+        return first and second and not first & second and len(first | second) == smoke.PARTITIONS
+
+    def poll(consumer):
+        while not joined.is_set():
+            assert not consumer.poll(timeout_ms=1000), "an empty topic delivered something"
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        polls = [pool.submit(poll, consumer) for consumer in members]
+        try:
+            while not share():
+                hang.check("two members share the topic")
+                assert not any(poll.done() for poll in polls), "a member has given up"
+                time.sleep(0.05)
+        finally:
+            joined.set()
+    for poll in polls:
+        poll.result()
 
 
 def send(batch):
