@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, TikvOptions, TikvStore, Txn};
 use tidegate_tests::tikv_cluster::{Fault, OwnCluster};
 
-use super::fixture::{Increments, connect, options, put, text, try_get, until, until_ok};
+use super::fixture::{Increments, connect, options, put, text, try_get};
 
 /// How often a call is told so before it is done.
 const TIMES: usize = 3;
