@@ -8,7 +8,7 @@ use tidegate::store::{Clock, MemoryStore, SystemClock};
 use tidegate::{
     DEAD_LETTER_ATTEMPTS, DEAD_LETTER_CAUSE, DEAD_LETTER_GROUP, DEAD_LETTER_OFFSET, DEAD_LETTER_PARTITION,
     DEAD_LETTER_TOPIC, DeadLetters, Event, NewTopic, Outcome, Producer, ProducerOptions, ProducerRecord,
-    RetryPolicy, TopicPartition,
+    RetryPolicy, TopicPartition, Worker,
 };
 
 use super::stage::{DEAD_LETTERS, GROUP, Stage, TOPIC, enter, enter_it, until};
@@ -245,10 +245,8 @@ async fn dead_letters_are_sent_back_once_and_handled_then() {
     stage.broker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn single_dead_letters_are_sent_back_by_place_or_key_and_passed_over_with_the_rest() {
-    let stage = Stage::open(1).await;
-    let is_well = Arc::new(AtomicBool::new(false));
+/// A worker that rejects every event until it is well.
+async fn start_ill(stage: &Stage, is_well: &Arc<AtomicBool>) -> Worker {
     let well = is_well.clone();
     let worker = stage.member().start(move |event: Event, tx| {
         let well = well.clone();
@@ -259,7 +257,14 @@ async fn single_dead_letters_are_sent_back_by_place_or_key_and_passed_over_with_
             enter(&event, &tx).await.map(|()| Outcome::Ack)
         }
     });
-    let worker = worker.await.expect("it starts");
+    worker.await.expect("it starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_dead_letters_are_sent_back_by_place_or_key_and_passed_over_with_the_rest() {
+    let stage = Stage::open(1).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let worker = start_ill(&stage, &is_well).await;
     let redrive = async |which: DeadLetters, max| {
         tidegate::redrive_only(stage.client(), TOPIC, GROUP, &which, max).await
     };
@@ -307,17 +312,7 @@ async fn a_dead_letter_that_is_sent_back_leaves_alone_what_waits_under_its_sched
     let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(1), configs };
     stage.admin().await.create_topic(&topic).await.expect("a new topic");
     let is_well = Arc::new(AtomicBool::new(false));
-    let well = is_well.clone();
-    let worker = stage.member().start(move |event: Event, tx| {
-        let well = well.clone();
-        async move {
-            if !well.load(Ordering::SeqCst) {
-                return Ok(Outcome::Reject("not now".to_owned()));
-            }
-            enter(&event, &tx).await.map(|()| Outcome::Ack)
-        }
-    });
-    let worker = worker.await.expect("it starts");
+    let worker = start_ill(&stage, &is_well).await;
     let producer = Producer::connect(stage.client(), ProducerOptions::default()).await.expect("it listens");
     let schedule = async |number: i64, due_ms: i64| {
         let record = ProducerRecord::to(TOPIC).key("1").value(number.to_string());
