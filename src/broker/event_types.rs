@@ -3,6 +3,8 @@
 //! What always holds: an entry of the configuration replaces one that a publisher or an earlier configuration made; types
 //! that the configuration does not name are left alone. The topic need not be there: the first event makes it.
 
+use std::fmt::Display;
+
 use tidegate_outbox::{register_event_type, topic_of_event_type};
 use tidegate_store::{CommitError, Store, commit_settled};
 use tracing::info;
@@ -15,16 +17,17 @@ const CONFLICT_RETRIES: usize = 16;
 
 /// Enters each type whose topic is another one, or none.
 pub(crate) async fn enter_event_types<S: Store>(store: &S, types: &EventTypes) -> Result<(), StartError> {
-    let failed = |reason: String| StartError::EventTypes { reason };
+    if types.iter().next().is_none() {
+        return Ok(());
+    }
     for _ in 0..CONFLICT_RETRIES {
-        let mut txn = store.begin().await.map_err(|error| failed(error.to_string()))?;
+        let mut txn = store.begin().await.map_err(|error| failed(&error))?;
         let mut changed = Vec::new();
         for (event_type, topic) in types.iter() {
             let found = topic_of_event_type(&mut txn, event_type).await;
-            let before = found.map_err(|error| failed(error.to_string()))?;
+            let before = found.map_err(|error| failed(&error))?;
             if before.as_deref() != Some(topic) {
-                register_event_type(&mut txn, event_type, topic)
-                    .map_err(|error| failed(error.to_string()))?;
+                register_event_type(&mut txn, event_type, topic).map_err(|error| failed(&error))?;
                 changed.push((event_type, topic, before));
             }
         }
@@ -39,10 +42,14 @@ pub(crate) async fn enter_event_types<S: Store>(store: &S, types: &EventTypes) -
                 return Ok(());
             }
             Err(CommitError::Conflict) => {}
-            Err(error) => return Err(failed(error.to_string())),
+            Err(error) => return Err(failed(&error)),
         }
     }
-    Err(failed(CommitError::Conflict.to_string()))
+    Err(failed(&CommitError::Conflict))
+}
+
+fn failed(error: &impl Display) -> StartError {
+    StartError::EventTypes { reason: error.to_string() }
 }
 
 #[cfg(test)]
