@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::extension::SessionPlaces;
 use crate::group_host::GroupHosts;
 use crate::lease::Lease;
+use crate::net::ConnectionPlaces;
 use crate::partition_host::PartitionHosts;
 use crate::settings::Settings;
 use crate::topics::{Catalogue, FollowingWakeup, Topic, TopicError};
@@ -29,6 +30,8 @@ pub(crate) struct Broker {
     pub(crate) lease: Lease,
     /// What is told of entries that were committed past the partitions.
     pub(crate) wakeup: Arc<FollowingWakeup<PartitionHosts<BrokerStore>>>,
+    /// The connections of clients.
+    pub(crate) connection_places: ConnectionPlaces,
     /// The sessions of applications elsewhere.
     pub(crate) extension_sessions: SessionPlaces,
     /// Cancelled once the broker is told to stop.

@@ -161,6 +161,21 @@ async fn a_scrape_is_well_formed_and_has_every_metric_and_no_other() {
     broker.stop().await;
 }
 
+/// It was one gauge of the process: a broker showed the connections of the others beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_brokers_in_one_process_count_their_own_connections() {
+    let (busy, idle) = (start().await, start().await);
+    let connection = TcpStream::connect(busy.listen()).await.expect("it listens");
+    let counted = async |broker: &RunningBroker, count: f64| {
+        let all = async { while scrape(broker).await.value("tidegate_connections", &[]) != Some(count) {} };
+        tokio::time::timeout(HANG_AFTER, all).await.expect("the broker hears of it");
+    };
+    counted(&busy, 1.0).await;
+    assert_eq!(scrape(&idle).await.value("tidegate_connections", &[]), Some(0.0));
+    drop(connection);
+    counted(&busy, 0.0).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scrape_says_what_its_format_is() {
     let broker = start().await;
@@ -243,8 +258,6 @@ async fn more_series_than_allowed_are_cut_and_that_is_said() {
 async fn a_broker_whose_store_has_closed_is_alive_and_not_ready_and_says_what_it_still_knows() {
     let (broker, store, _directory) = start_embedded().await;
     create_topic(&broker, "flights", 1).await;
-    // The broker hears a moment later that the connection which did that is closed.
-    while scrape(&broker).await.value("tidegate_connections", &[]) != Some(0.0) {}
     assert_eq!(get(&broker, "/healthz").await, (200, "ok\n".to_owned()));
     assert_eq!(get(&broker, "/readyz").await, (200, "ready\n".to_owned()));
     store.shutdown().await;

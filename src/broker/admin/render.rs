@@ -35,6 +35,8 @@ pub(crate) fn broker(text: &mut Exposition, broker: &Broker, is_ready: bool) {
         text.single(&names::DISK_FREE_BYTES, float(space.usable_bytes));
         text.single(&names::DISK_SIZE_BYTES, float(space.total_bytes));
     }
+    text.single(&names::CONNECTIONS, float(broker.connection_places.taken() as u64));
+    text.single(&names::EXTENSION_SESSIONS, float(broker.extension_sessions.taken() as u64));
     text.single(&names::KAFKA_BROKERS, 1.0);
     let id = broker.settings.broker_id;
     let address = format!("{}:{}", broker.advertised.host, broker.advertised.port);

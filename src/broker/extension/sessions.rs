@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use tidegate_protocol::extension::Failure;
 use tidegate_protocol::extension::session::{Begin, Begun};
 use tidegate_store::{AnyTxn, Store, Txn, Version};
@@ -26,12 +26,18 @@ use crate::settings::Settings;
 pub(crate) struct SessionPlaces {
     is_enabled: bool,
     places: Arc<Semaphore>,
+    max: usize,
 }
 
 impl SessionPlaces {
     pub(crate) fn new(settings: &Settings, is_enabled: bool) -> Self {
-        let places = settings.extension_sessions_max.min(Semaphore::MAX_PERMITS);
-        Self { is_enabled, places: Arc::new(Semaphore::new(places)) }
+        let max = settings.extension_sessions_max;
+        Self { is_enabled, places: Arc::new(Semaphore::new(max)), max }
+    }
+
+    /// How many are taken: the snapshots that are held.
+    pub(crate) fn taken(&self) -> usize {
+        self.max - self.places.available_permits()
     }
 
     pub(crate) fn is_enabled(&self) -> bool {
@@ -67,12 +73,6 @@ impl OpenSession {
 
     fn used(&self) -> MutexGuard<'_, Instant> {
         self.last_used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for OpenSession {
-    fn drop(&mut self) {
-        gauge!(names::EXTENSION_SESSIONS).decrement(1.0);
     }
 }
 
@@ -128,7 +128,6 @@ impl ConnectionSessions {
         let txn = if request.reading { store.begin_reading().await } else { store.begin().await };
         let txn = txn.map_err(read_failure)?;
         let start_version = txn.start_version();
-        gauge!(names::EXTENSION_SESSIONS).increment(1.0);
         let now = Instant::now();
         let session = OpenSession {
             txn: tokio::sync::Mutex::new(Some(txn)),

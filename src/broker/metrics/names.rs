@@ -55,9 +55,7 @@ families! {
     Counter REQUESTS "tidegate_requests_total" ["api"], "Requests that were answered, and produce requests that want no answer";
     Histogram REQUEST_SECONDS "tidegate_request_seconds" ["api"], "Time from a request's last byte to its answer, long polls included";
     Counter REQUEST_ERRORS "tidegate_request_errors_total" ["api", "error"], "Errors in answers, by their names in Kafka or in the extension";
-    Gauge EXTENSION_SESSIONS "tidegate_extension_sessions" [], "Snapshots that are held for applications that use the store through the port";
     Counter EXTENSION_SESSIONS_EXPIRED "tidegate_extension_sessions_expired_total" [], "Snapshots that ended by their age, or because nobody read from them";
-    Gauge CONNECTIONS "tidegate_connections" [], "Open connections of Kafka clients";
     Counter CONNECTIONS_REFUSED "tidegate_connections_refused_total" [], "Connections that were closed at once because of max.connections";
     Counter PRODUCE_BATCHES "tidegate_produce_batches_total" [], "Record batches that producers sent and that were committed, repeats left out";
     Counter PRODUCE_BYTES "tidegate_produce_bytes_total" [], "Bytes of those batches, as they came";
@@ -88,6 +86,8 @@ families! {
     Gauge READY "tidegate_ready" [], "Whether /readyz says so: 1 or 0";
     Gauge BUILD_INFO "tidegate_build_info" ["version"], "1; the label has the release";
     Gauge METRICS_TRUNCATED "tidegate_metrics_truncated" [], "Whether series are missing because of metrics.series.max";
+    Gauge EXTENSION_SESSIONS "tidegate_extension_sessions" [], "Snapshots that are held for applications that use the store through the port";
+    Gauge CONNECTIONS "tidegate_connections" [], "Open connections of Kafka clients";
     Gauge LOG_END_OFFSET "tidegate_log_end_offset" ["topic", "partition"], "Offset after the last record of the partition";
     Gauge LOG_START_OFFSET "tidegate_log_start_offset" ["topic", "partition"], "Offset of the first record of the partition";
     Gauge LOG_BYTES "tidegate_log_bytes" ["topic", "partition"], "Bytes of the record batches in the partition";

@@ -4,10 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -19,7 +18,6 @@ use crate::metrics::names;
 /// The connections of a broker.
 pub(crate) struct Connections {
     broker: Arc<Broker>,
-    places: Arc<Semaphore>,
     memory: Arc<RequestMemory>,
     running: TaskTracker,
     /// The broker's runtime: whoever brings a stream may have another.
@@ -29,9 +27,8 @@ pub(crate) struct Connections {
 impl Connections {
     /// None yet; they are served by the runtime that this is called in.
     pub(crate) fn new(broker: Arc<Broker>) -> Self {
-        let places = Arc::new(Semaphore::new(broker.settings.max_connections));
         let memory = Arc::new(RequestMemory::new(broker.settings.queued_max_request_bytes));
-        Self { broker, places, memory, running: TaskTracker::new(), runtime: Handle::current() }
+        Self { broker, memory, running: TaskTracker::new(), runtime: Handle::current() }
     }
 
     /// Serves a stream whose two halves these are. False, and it is closed, if there are too many.
@@ -41,16 +38,14 @@ impl Connections {
         write: impl AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
     ) -> bool {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let Some(place) = self.broker.connection_places.take() else {
             counter!(names::CONNECTIONS_REFUSED).increment(1);
             debug!(%peer, max_connections = self.broker.settings.max_connections, "too many connections");
             return false;
         };
         let (broker, memory) = (self.broker.clone(), self.memory.clone());
         let served = async move {
-            gauge!(names::CONNECTIONS).increment(1.0);
             connection::serve(broker, read, write, peer, memory).await;
-            gauge!(names::CONNECTIONS).decrement(1.0);
             drop(place);
         };
         self.running.spawn_on(served, &self.runtime);

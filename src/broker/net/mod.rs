@@ -6,6 +6,7 @@
 
 mod answer_frame;
 mod connection;
+mod connection_places;
 #[cfg(test)]
 mod connection_tests;
 mod connections;
@@ -17,6 +18,7 @@ mod listener_tests;
 mod memory;
 
 pub(crate) use answer_frame::{AnswerFrame, AnswerFrameBuilder};
+pub(crate) use connection_places::ConnectionPlaces;
 pub(crate) use connections::Connections;
 pub use entry::Entry;
 pub(crate) use entry::THIS_PROCESS;
