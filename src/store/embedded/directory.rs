@@ -22,7 +22,15 @@ const LOCK_NAME: &str = "LOCK";
 /// The right to use a directory. It ends when this is dropped, or the process dies.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // To close the file is not enough: a program that this process is just starting has a copy of it for a moment, and
+        // with it the lock. If this fails, that moment is all there is to it.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Creates the directory if need be, and takes the right to use it.
@@ -58,7 +66,7 @@ pub(super) fn lock(dir: &Path, now_ms: i64) -> Result<DirectoryLock, OpenError> 
     let holder = format!("process {}, since {since}\n", std::process::id());
     file.set_len(0).and_then(|()| file.rewind()).map_err(failed("locking"))?;
     file.write_all(holder.as_bytes()).map_err(failed("locking"))?;
-    Ok(DirectoryLock { _file: file })
+    Ok(DirectoryLock { file })
 }
 
 /// Reads which store this is, or makes it one.
@@ -133,5 +141,15 @@ mod tests {
         assert!(refused.contains("1970-01-01T00:00:01Z"), "{refused}");
         drop(first);
         lock(dir.path(), 3_000).expect("nobody has it any more");
+    }
+
+    /// As a child process has one between its fork and its exec.
+    #[test]
+    fn a_copy_of_the_locks_file_that_outlives_it_does_not_keep_the_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = lock(dir.path(), 1_000).expect("nobody has it");
+        let _copy = first.file.try_clone().expect("a copy");
+        drop(first);
+        lock(dir.path(), 2_000).expect("nobody has it any more");
     }
 }
