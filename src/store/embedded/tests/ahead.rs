@@ -1,6 +1,7 @@
 //! Zeros that are written ahead of the journal's end: they are in nobody's way and make nothing weaker.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -9,11 +10,14 @@ use rand::{Rng, SeedableRng};
 use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedOptions, EmbeddedStore, OpenError};
 use super::workload::Workload;
+use super::{HANG_AFTER, until};
 use crate::{Store, SystemClock, Txn};
 
 const SEGMENT: &str = "journal-000000000001";
-/// How many commits a test makes while it waits for zeros.
-const COMMITS_MAX: u64 = 20_000;
+/// How many commits a test makes before it waits for zeros: they are several times as long as these are written ahead.
+const COMMITS: u64 = 200;
+/// How long a test waits for zeros before it commits more, as there may be no room for any in the segment.
+const MOMENT: Duration = Duration::from_millis(100);
 
 fn options() -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
@@ -49,15 +53,13 @@ async fn check(store: &EmbeddedStore, count: u64) {
     }
 }
 
-/// Commits until so many zeros were written; gives how many commits that took.
+/// Commits, and waits until so many zeros were written; gives how many commits there were.
 async fn commit_until_filled(files: &LossyFiles, store: &EmbeddedStore, zeros: u64) -> u64 {
-    for number in 0..COMMITS_MAX {
-        if files.zeros_written() >= zeros {
-            return number;
-        }
+    for number in 0..COMMITS {
         put(store, number).await;
     }
-    panic!("{} bytes of zeros after {COMMITS_MAX} commits", files.zeros_written());
+    until("zeros are written", || files.zeros_written() >= zeros).await;
+    COMMITS
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +75,12 @@ async fn zeros_are_never_written_over_what_was_committed() {
         let mut workload = Workload::default();
         // As fast as it goes, so that the journal catches up with the zeros and they with it.
         workload.run(&store, &mut rng, 1_500, 6).await;
-        assert!(files.zeros_written() > before, "seed {seed}");
+        let hangs_at = Instant::now() + HANG_AFTER;
+        let are_written = || files.zeros_written() > before;
+        while tokio::time::timeout(MOMENT, until("zeros are written", are_written)).await.is_err() {
+            assert!(Instant::now() < hangs_at, "hung: no zeros with seed {seed}");
+            workload.run(&store, &mut rng, 60, 6).await;
+        }
         workload.check(&store).await;
         let killed = files.after_kill();
         let crashed = files.after_crash(&mut rng);

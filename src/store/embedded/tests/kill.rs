@@ -82,9 +82,9 @@ fn kill_after(dir: &Path, acknowledgements: usize) -> BTreeMap<u64, u64> {
     let mut counts = BTreeMap::new();
     let mut read = 0;
     for line in &mut lines {
-        // The first of them may follow what the test harness prints without a line feed.
+        // The first of them may follow what the test harness prints without a line feed: the name of this test, if it runs alone.
         let line = line.unwrap();
-        let Some((_, counted)) = line.split_once(ACKNOWLEDGED) else { continue };
+        let Some((_, counted)) = line.rsplit_once(ACKNOWLEDGED) else { continue };
         let mut words = counted.split_whitespace().map(|word| word.parse::<u64>().unwrap());
         counts.insert(words.next().unwrap(), words.next().unwrap());
         read += 1;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::files::FileLayer;
 use super::super::lossy_files::LossyFiles;
 use super::super::{EmbeddedMetrics, EmbeddedOptions, EmbeddedStore};
+use super::until;
 use crate::{Direction, KeyRange, Store, SystemClock, Txn};
 
 /// How often a test commits something while it waits for what goes on behind the commits.
@@ -66,12 +68,17 @@ async fn a_snapshot_reads_what_was_removed_after_it_from_segments_that_are_gone(
         txn.commit().await.unwrap();
     }
     nudge_until(&store, |metrics| metrics.segments_removed >= 5 && metrics.live_bytes == 0).await;
-    let used = files.used_bytes();
+    // The first of them: what else there is on the disk may grow meanwhile.
+    let is_left = || {
+        files.names().unwrap().iter().any(|name| ("journal-0"..="journal-000000000005").contains(&&**name))
+    };
     for number in 0..40 {
         assert_eq!(snapshot.get(&key(number)).await.unwrap(), Some(value(number)));
     }
+    assert!(is_left());
     drop(snapshot);
-    assert!(files.used_bytes() < used - 30 * 5_000, "their space comes back with the last snapshot");
+    // The thread behind the commits may hold on to the view of before for as long as it looks at it.
+    until("their space comes back with the last snapshot", || !is_left()).await;
     let mut now = store.begin().await.unwrap();
     assert_eq!(now.scan_keys(&KeyRange::prefix(b"key/"), 10, Direction::Forward).await.unwrap().len(), 0);
 }
@@ -120,6 +127,7 @@ async fn moving_values_makes_no_transaction_conflict_and_overwrites_none() {
             put(&store, key(1_000 + number), value(number)).await;
         }
     }
+    nudge_until(&store, |metrics| metrics.relocated_values > 0).await;
     assert_eq!(store.metrics().conflicts, 0);
     let mut txn = store.begin().await.unwrap();
     for number in 3_000 - 16..3_000 {
@@ -128,7 +136,6 @@ async fn moving_values_makes_no_transaction_conflict_and_overwrites_none() {
     for number in (0..3_000).step_by(8) {
         assert_eq!(txn.get(&key(1_000 + number)).await.unwrap(), Some(value(number)));
     }
-    assert!(store.metrics().relocated_values > 0, "{:?}", store.metrics());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
