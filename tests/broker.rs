@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::deadline::{Deadline, HANG_AFTER};
 use crate::frozen::freeze;
+use crate::kept_port::KeptPort;
 use crate::tikv_cluster::TikvCluster;
 
 /// A broker under test.
@@ -28,6 +29,8 @@ use crate::tikv_cluster::TikvCluster;
 pub struct Broker {
     directory: TempDir,
     process: Option<Child>,
+    /// Kafka's and that of the admin HTTP: a broker that was killed comes back where its clients look for it.
+    ports: [KeptPort; 2],
     bootstrap: String,
     first_line: String,
     admin: Option<String>,
@@ -58,6 +61,7 @@ impl Broker {
         let mut broker = Self {
             directory,
             process: None,
+            ports: [KeptPort::take(), KeptPort::take()],
             bootstrap: String::new(),
             first_line: String::new(),
             admin: None,
@@ -67,9 +71,7 @@ impl Broker {
         };
         match std::env::var("TIDEGATE_TEST_BOOTSTRAP") {
             Ok(bootstrap) => broker.bootstrap = bootstrap,
-            Err(_) => broker
-                .spawn("127.0.0.1:0", "127.0.0.1:0")
-                .unwrap_or_else(|said| panic!("the broker ended before it served:\n{said}")),
+            Err(_) => broker.restart(),
         }
         broker
     }
@@ -230,8 +232,7 @@ impl Broker {
     /// When it still runs.
     pub fn try_restart(&mut self) -> Result<(), String> {
         assert!(self.process.is_none(), "kill or terminate it first");
-        let (bootstrap, admin) = (self.bootstrap.clone(), self.admin().to_owned());
-        self.spawn(&bootstrap, &admin)
+        self.spawn()
     }
 
     /// As [`Broker::restart`], with other arguments for `tidegate serve`.
@@ -254,11 +255,12 @@ impl Broker {
         self.directory.path().join(format!("stderr.{start}.log"))
     }
 
-    fn spawn(&mut self, listen: &str, admin: &str) -> Result<(), String> {
+    fn spawn(&mut self) -> Result<(), String> {
         self.starts += 1;
+        let [listen, admin] = self.ports.each_ref().map(|port| port.address().to_string());
         let standard_error =
             File::create(self.standard_error_path(self.starts)).expect("a file for standard error");
-        let mut process = serve(&self.data_directory(), listen, admin)
+        let mut process = serve(&self.data_directory(), &listen, &admin)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod deadline;
 pub mod exposition;
 mod frozen;
+pub mod kept_port;
 pub mod ledger;
 pub mod log_reader;
 pub mod member;

@@ -3,7 +3,6 @@
 //! Always: the process is gone when the [`Prometheus`] is dropped.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -14,14 +13,12 @@ use tempfile::TempDir;
 
 use crate::admin_http::get;
 use crate::deadline::Deadline;
-
-/// How many ports are tried: another process may take one between its choice and its use.
-const PORTS_MAX: usize = 10;
+use crate::kept_port::KeptPort;
 
 /// A Prometheus that scrapes.
 pub struct Prometheus {
     process: Child,
-    address: String,
+    port: KeptPort,
     _directory: TempDir,
 }
 
@@ -36,38 +33,34 @@ impl Prometheus {
             tempfile::Builder::new().prefix("tidegate-test-").tempdir().expect("a temporary directory");
         let file = directory.path().join("prometheus.yml");
         std::fs::write(&file, configuration).expect("the directory is writable");
-        let mut said = String::new();
-        for _ in 0..PORTS_MAX {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-            let address = port.expect("a free port").to_string();
-            let mut process = Command::new(program("prometheus"))
-                .arg(format!("--config.file={}", file.display()))
-                .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-                .arg(format!("--web.listen-address={address}"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap_or_else(|error| panic!("cannot run prometheus: {error}; run tests/setup"));
-            let log = process.stderr.take().expect("standard error is piped");
-            let (say, hear) = mpsc::channel();
-            thread::spawn(move || {
-                // Goes on reading to the end, so that the process never blocks on a full pipe.
-                for line in BufReader::new(log).lines().map_while(Result::ok) {
-                    // The receiver is gone once it serves.
-                    let _ = say.send(line);
-                }
-            });
-            let deadline = Deadline::start();
-            while let Ok(line) = hear.recv_timeout(deadline.remaining()) {
-                if line.contains("Server is ready to receive web requests") {
-                    return Self { process, address, _directory: directory };
-                }
-                said += &line;
-                said.push('\n');
+        let port = KeptPort::take();
+        let mut process = Command::new(program("prometheus"))
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+            .arg(format!("--web.listen-address={}", port.address()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run prometheus: {error}; run tests/setup"));
+        let log = process.stderr.take().expect("standard error is piped");
+        let (say, hear) = mpsc::channel();
+        thread::spawn(move || {
+            // Goes on reading to the end, so that the process never blocks on a full pipe.
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                // The receiver is gone once it serves.
+                let _ = say.send(line);
             }
-            deadline.check("Prometheus starts");
-            process.wait().expect("it has ended");
+        });
+        // Ends the process if it does not serve.
+        let started = Self { process, port, _directory: directory };
+        let (mut said, deadline) = (String::new(), Deadline::start());
+        while let Ok(line) = hear.recv_timeout(deadline.remaining()) {
+            if line.contains("Server is ready to receive web requests") {
+                return started;
+            }
+            said += &line;
+            said.push('\n');
         }
         panic!("Prometheus does not start:\n{said}");
     }
@@ -101,7 +94,7 @@ impl Prometheus {
     /// When it refuses that.
     #[must_use]
     pub fn ask(&self, path: &str) -> Value {
-        let (status, body) = get(&self.address, path);
+        let (status, body) = get(&self.port.address().to_string(), path);
         assert_eq!(status, 200, "{path}: {body}");
         let mut answer: Value = serde_json::from_str(&body).expect("JSON");
         answer["data"].take()

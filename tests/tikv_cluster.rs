@@ -3,18 +3,16 @@
 //!
 //! Always: the processes of a cluster are gone when it is dropped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 
 use crate::certificates::Certificate;
+use crate::kept_port::KeptPort;
 use crate::tcp_proxy::TcpProxy;
 use crate::tikv_process::TikvProcess;
-
-/// How many ports are tried: another process may take one between its choice and its use.
-const PORTS_MAX: usize = 10;
 
 /// Where a test's data is, and what can be done to it.
 #[derive(Debug)]
@@ -30,11 +28,11 @@ pub enum TikvCluster {
 pub struct OwnCluster {
     // Before the Placement Driver: the store is to end first.
     store: Option<TikvProcess>,
-    store_address: SocketAddr,
+    store_port: KeptPort,
     proxy: TcpProxy,
     pd: Option<TikvProcess>,
-    pd_address: SocketAddr,
-    pd_peer_address: SocketAddr,
+    pd_port: KeptPort,
+    pd_peer_port: KeptPort,
     region_mb: u32,
     tls: Option<Certificate>,
     /// Where the Placement Driver and the store are reached with TLS, if something else speaks it for them.
@@ -55,8 +53,8 @@ pub enum Fault {
 #[derive(Debug)]
 struct TlsFronts {
     _fronts: [TikvProcess; 2],
-    pd_address: SocketAddr,
-    store_address: SocketAddr,
+    pd_port: KeptPort,
+    store_port: KeptPort,
 }
 
 impl TikvCluster {
@@ -94,7 +92,7 @@ impl TikvCluster {
     #[must_use]
     pub fn fresh_namespace(&self) -> String {
         let pd = match self {
-            Self::Own(own) => own.pd_address.to_string(),
+            Self::Own(own) => own.pd_address(),
             Self::Named(pd) => pd.clone(),
         };
         format!("tikv://{pd}/test-{:016x}", rand::random::<u64>())
@@ -130,17 +128,8 @@ impl OwnCluster {
     }
 
     fn with_a_store(mut self) -> Self {
-        for _ in 0..PORTS_MAX {
-            if let Some(process) = self.spawn_store() {
-                self.store = Some(process);
-                return self;
-            }
-            // The front stands before a store that never was.
-            assert!(self.fronts.is_none(), "the store does not start:\n{}", self.said("store"));
-            self.store_address = free_address();
-            self.proxy = TcpProxy::start(self.store_address);
-        }
-        panic!("the store does not start:\n{}", self.said("store"));
+        self.start_store();
+        self
     }
 
     /// A Placement Driver alone: no store has registered with it.
@@ -157,14 +146,14 @@ impl OwnCluster {
     }
 
     fn with_placement_driver(region_mb: u32, tls: Option<Certificate>, behind_fronts: bool) -> Self {
-        let store_address = free_address();
+        let [store_port, pd_port, pd_peer_port] = [(); 3].map(|()| KeptPort::take());
         let mut cluster = Self {
             store: None,
-            store_address,
-            proxy: TcpProxy::start(store_address),
+            proxy: TcpProxy::start(store_port.address()),
+            store_port,
             pd: None,
-            pd_address: store_address,
-            pd_peer_address: store_address,
+            pd_port,
+            pd_peer_port,
             region_mb,
             tls,
             fronts: None,
@@ -173,19 +162,13 @@ impl OwnCluster {
                 .tempdir()
                 .expect("a temporary directory"),
         };
-        for _ in 0..PORTS_MAX {
-            (cluster.pd_address, cluster.pd_peer_address) = (free_address(), free_address());
-            if behind_fronts {
-                let (pd, pd_address) = cluster.spawn_front(cluster.pd_address);
-                let (store, store_address) = cluster.spawn_front(cluster.proxy.address());
-                cluster.fronts = Some(TlsFronts { _fronts: [pd, store], pd_address, store_address });
-            }
-            if let Some(process) = cluster.spawn_pd() {
-                cluster.pd = Some(process);
-                return cluster;
-            }
+        if behind_fronts {
+            let (pd, pd_port) = cluster.spawn_front(cluster.pd_port.address());
+            let (store, store_port) = cluster.spawn_front(cluster.proxy.address());
+            cluster.fronts = Some(TlsFronts { _fronts: [pd, store], pd_port, store_port });
         }
-        panic!("the Placement Driver does not start:\n{}", cluster.said("pd"));
+        cluster.start_pd();
+        cluster
     }
 
     /// As [`placement_driver_only`](Self::placement_driver_only), which speaks TLS alone, to clients of its authority.
@@ -200,7 +183,7 @@ impl OwnCluster {
     /// For `--store`: one namespace of this cluster.
     #[must_use]
     pub fn namespace(&self, name: &str) -> String {
-        format!("tikv://{}/{name}", self.pd_address)
+        format!("tikv://{}/{name}", self.pd_address())
     }
 
     /// For `--store`: one namespace of a cluster behind TLS.
@@ -210,7 +193,7 @@ impl OwnCluster {
     #[must_use]
     pub fn tls_namespace(&self, name: &str) -> String {
         let fronts = self.fronts.as_ref().expect("the cluster was started behind TLS");
-        format!("tikv://{}/{name}", fronts.pd_address)
+        format!("tikv://{}/{name}", fronts.pd_port.address())
     }
 
     /// A file of certificates or keys of a cluster behind TLS: `ca`, `client` or `stranger`, with `.pem` or `.key`.
@@ -222,7 +205,7 @@ impl OwnCluster {
     /// Where the Placement Driver listens.
     #[must_use]
     pub fn pd_address(&self) -> String {
-        self.pd_address.to_string()
+        self.pd_port.address().to_string()
     }
 
     /// What stands between every client and the store.
@@ -240,14 +223,14 @@ impl OwnCluster {
         self.store.take().expect("the store runs").terminate();
     }
 
-    /// Starts the store again, on its port and its data.
+    /// Starts the store, on its port and its data.
     ///
     /// # Panics
     /// When it runs or does not start.
     pub fn start_store(&mut self) {
         assert!(self.store.is_none(), "stop it first");
         self.store = self.spawn_store();
-        assert!(self.store.is_some(), "the store does not start again:\n{}", self.said("store"));
+        assert!(self.store.is_some(), "the store does not start:\n{}", self.said("store"));
     }
 
     /// Stops the store where it is.
@@ -288,14 +271,14 @@ impl OwnCluster {
         self.pd.take().expect("the Placement Driver runs").terminate();
     }
 
-    /// Starts the Placement Driver again, on its ports and its data.
+    /// Starts the Placement Driver, on its ports and its data.
     ///
     /// # Panics
     /// When it runs or does not start.
     pub fn start_pd(&mut self) {
         assert!(self.pd.is_none(), "stop it first");
         self.pd = self.spawn_pd();
-        assert!(self.pd.is_some(), "the Placement Driver does not start again:\n{}", self.said("pd"));
+        assert!(self.pd.is_some(), "the Placement Driver does not start:\n{}", self.said("pd"));
     }
 
     /// Stops the Placement Driver where it is: it keeps its connections and answers nothing.
@@ -320,7 +303,7 @@ impl OwnCluster {
     /// When it does not answer.
     #[must_use]
     pub fn regions(&self) -> u64 {
-        let (status, body) = crate::admin_http::get(&self.pd_address.to_string(), "/pd/api/v1/stats/region");
+        let (status, body) = crate::admin_http::get(&self.pd_address(), "/pd/api/v1/stats/region");
         assert_eq!(status, 200, "{body}");
         let stats: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         stats["count"].as_u64().expect("a count of regions")
@@ -332,7 +315,7 @@ impl OwnCluster {
     /// When it does not answer.
     #[must_use]
     pub fn safe_point(&self) -> u64 {
-        let (status, body) = crate::admin_http::get(&self.pd_address.to_string(), "/pd/api/v1/gc/safepoint");
+        let (status, body) = crate::admin_http::get(&self.pd_address(), "/pd/api/v1/gc/safepoint");
         assert_eq!(status, 200, "{body}");
         let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         answer["gc_safe_point"].as_u64().expect("a safe point")
@@ -343,9 +326,9 @@ impl OwnCluster {
         let mut arguments = vec![
             "--name=pd1".to_owned(),
             format!("--data-dir={}", self.path("pd").display()),
-            format!("--client-urls={scheme}://{}", self.pd_address),
+            format!("--client-urls={scheme}://{}", self.pd_address()),
             format!("--advertise-client-urls={scheme}://{}", self.advertised_pd()),
-            format!("--peer-urls={scheme}://{}", self.pd_peer_address),
+            format!("--peer-urls={scheme}://{}", self.pd_peer_port.address()),
             format!("--log-file={}", self.path("pd.log").display()),
             "--log-level=warn".to_owned(),
         ];
@@ -360,7 +343,7 @@ impl OwnCluster {
     fn spawn_store(&self) -> Option<TikvProcess> {
         let arguments = [
             format!("-pd={}", self.advertised_pd()),
-            format!("-addr={}", self.store_address),
+            format!("-addr={}", self.store_port.address()),
             format!("-advertise-addr={}", self.advertised_store()),
             format!("-data-dir={}", self.path("store").display()),
             format!("-region-mb={}", self.region_mb),
@@ -368,27 +351,23 @@ impl OwnCluster {
         TikvProcess::start("store", &arguments, &self.path("store.stderr"))
     }
 
-    fn spawn_front(&self, target: SocketAddr) -> (TikvProcess, SocketAddr) {
-        for _ in 0..PORTS_MAX {
-            let address = free_address();
-            let arguments = [
-                format!("-tls-dir={}", self.path("tls").display()),
-                format!("-addr={address}"),
-                format!("-tls-target={target}"),
-            ];
-            if let Some(front) = TikvProcess::start("store", &arguments, &self.path("front.stderr")) {
-                return (front, address);
-            }
-        }
-        panic!("the front does not start:\n{}", self.said("front"));
+    fn spawn_front(&self, target: SocketAddr) -> (TikvProcess, KeptPort) {
+        let port = KeptPort::take();
+        let arguments = [
+            format!("-tls-dir={}", self.path("tls").display()),
+            format!("-addr={}", port.address()),
+            format!("-tls-target={target}"),
+        ];
+        let front = TikvProcess::start("store", &arguments, &self.path("front.stderr"));
+        (front.unwrap_or_else(|| panic!("the front does not start:\n{}", self.said("front"))), port)
     }
 
     fn advertised_pd(&self) -> SocketAddr {
-        self.fronts.as_ref().map_or(self.pd_address, |fronts| fronts.pd_address)
+        self.fronts.as_ref().map_or(self.pd_port.address(), |fronts| fronts.pd_port.address())
     }
 
     fn advertised_store(&self) -> SocketAddr {
-        self.fronts.as_ref().map_or(self.proxy.address(), |fronts| fronts.store_address)
+        self.fronts.as_ref().map_or(self.proxy.address(), |fronts| fronts.store_port.address())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -400,21 +379,28 @@ impl OwnCluster {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-    free.expect("a free port")
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
 
     use super::*;
 
+    /// Where its Placement Driver and its store are; nobody else comes there for as long as this is held.
+    fn ports(cluster: &OwnCluster) -> [KeptPort; 2] {
+        [cluster.pd_port.clone(), cluster.store_port.clone()]
+    }
+
+    fn are_left(ports: [KeptPort; 2]) {
+        for port in ports {
+            TcpStream::connect(port.address()).expect_err("nobody listens any more");
+        }
+    }
+
     #[test]
     fn a_cluster_starts_stops_and_leaves_nothing_behind() {
         let mut cluster = OwnCluster::start();
-        let (pd, store) = (cluster.pd_address, cluster.store_address);
+        let ports = ports(&cluster);
+        let store = ports[1].address();
         assert!(cluster.regions() >= 1);
         cluster.stop_store();
         TcpStream::connect(store).expect_err("nobody listens any more");
@@ -425,8 +411,7 @@ mod tests {
         cluster.freeze_pd();
         // Frozen as it is, it goes too.
         drop(cluster);
-        TcpStream::connect(pd).expect_err("nobody listens any more");
-        TcpStream::connect(store).expect_err("nobody listens any more");
+        are_left(ports);
     }
 
     #[test]
@@ -434,12 +419,10 @@ mod tests {
         let (tell, told) = std::sync::mpsc::channel();
         let panicked = std::thread::spawn(move || {
             let cluster = OwnCluster::start();
-            tell.send((cluster.pd_address, cluster.store_address)).expect("it is heard");
+            tell.send(ports(&cluster)).expect("it is heard");
             panic!("as a test that fails does, on purpose");
         });
         panicked.join().expect_err("it panicked");
-        let (pd, store) = told.recv().expect("the cluster had started");
-        TcpStream::connect(pd).expect_err("nobody listens any more");
-        TcpStream::connect(store).expect_err("nobody listens any more");
+        are_left(told.recv().expect("the cluster had started"));
     }
 }

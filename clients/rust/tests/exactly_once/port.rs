@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tidegate::Tidegate;
 use tidegate_broker::BrokerStore;
+use tidegate_tests::kept_port::KeptPort;
 use tidegate_tests::test_process::TestProcess;
 
 use super::application::Application;
@@ -33,12 +34,12 @@ async fn serve(directory: &Path, listen: SocketAddr) {
     std::future::pending::<()>().await;
 }
 
-/// Starts a broker in a process of its own, and gives where it listens.
-fn start(directory: &Path, listen: &str) -> (TestProcess, String) {
+/// Starts a broker in a process of its own, which serves when this returns.
+fn start(directory: &Path, listen: &str) -> TestProcess {
     let directory = directory.to_str().expect("a path in UTF-8");
     let mut broker = TestProcess::start(TEST, &[(DIRECTORY, directory), (LISTEN, listen)]);
-    let address = broker.said(SERVING);
-    (broker, address)
+    assert_eq!(broker.said(SERVING), listen);
+    broker
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +49,9 @@ async fn workers_through_a_broker_handle_each_event_once() {
         return serve(Path::new(&directory), listen.parse().expect("an address")).await;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    let (mut broker, address) = start(directory.path(), "127.0.0.1:0");
+    let port = KeptPort::take();
+    let address = port.address().to_string();
+    let mut broker = start(directory.path(), &address);
     let tidegate = Tidegate::connect(&address).await.expect("it listens");
     let application = Application::of(&tidegate, PARTITIONS);
     Chain::create_topics(&application).await;
@@ -59,7 +62,7 @@ async fn workers_through_a_broker_handle_each_event_once() {
         sent += PER_ROUND;
         chain::until_half_done(&application, sent).await;
         broker.kill();
-        (broker, _) = start(directory.path(), &address);
+        broker = start(directory.path(), &address);
     }
     chain::until_done(&application, sent).await;
     chain::check(&application, sent).await;

@@ -13,9 +13,10 @@ use tidegate::RemoteStore;
 use tidegate_broker::settings::Settings;
 use tidegate_format::UserKey;
 use tidegate_store::{CommitError, CommitToken, Outcome, ReadError, Store, SystemClock, Txn};
+use tidegate_tests::kept_port::KeptPort;
 use tokio::sync::mpsc;
 
-use crate::fixture::{Broker, any_port, connect, directory, in_time};
+use crate::fixture::{Broker, connect, directory, in_time};
 
 /// Set for the process that is to be killed: the directory of its store, and where it listens.
 const DIRECTORY: &str = "TIDEGATE_TEST_KILL_DIRECTORY";
@@ -46,8 +47,8 @@ async fn serve(directory: &Path, listen: SocketAddr) {
     std::future::pending::<()>().await;
 }
 
-/// Starts the process, and gives where it listens.
-fn start(directory: &Path, listen: SocketAddr) -> (Child, SocketAddr) {
+/// Starts the process, which serves when this returns.
+fn start(directory: &Path, listen: SocketAddr) -> Child {
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", TEST, "--nocapture"])
         .env(DIRECTORY, directory)
@@ -56,10 +57,9 @@ fn start(directory: &Path, listen: SocketAddr) -> (Child, SocketAddr) {
         .spawn()
         .expect("a process");
     let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
-    let address = lines
-        .map_while(Result::ok)
-        .find_map(|line| line.strip_prefix(SERVING).map(|address| address.parse().expect("an address")));
-    (child, address.expect("it serves"))
+    let serving = format!("{SERVING}{listen}");
+    assert!(lines.map_while(Result::ok).any(|line| line == serving), "it ended before it served");
+    child
 }
 
 fn key(name: &str) -> Bytes {
@@ -107,14 +107,9 @@ async fn write_until_killed(
     }
 }
 
-async fn round(
-    directory: &Path,
-    listen: SocketAddr,
-    round: usize,
-    fates: &mut BTreeMap<String, Fate>,
-) -> SocketAddr {
-    let (mut child, address) = start(directory, listen);
-    let store = connect(address).await;
+async fn round(directory: &Path, listen: SocketAddr, round: usize, fates: &mut BTreeMap<String, Fate>) {
+    let mut child = start(directory, listen);
+    let store = connect(listen).await;
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| tokio::spawn(write_until_killed(store.clone(), round, writer, sender.clone())))
@@ -131,7 +126,6 @@ async fn round(
             writers.iter().for_each(tokio::task::JoinHandle::abort);
         }
     }
-    address
 }
 
 /// As `TIDEGATE_KILL_ROUNDS` says, and never fewer than are promised.
@@ -151,12 +145,12 @@ async fn unknown_outcomes_are_settled_after_the_broker_was_killed_and_started_ag
     let rounds = rounds();
     let directory = directory();
     let mut fates = BTreeMap::new();
-    let mut listen = any_port();
+    let port = KeptPort::take();
     for number in 0..rounds {
-        listen = round(directory.path(), listen, number, &mut fates).await;
+        round(directory.path(), port.address(), number, &mut fates).await;
     }
-    let (mut child, address) = start(directory.path(), listen);
-    let store = connect(address).await;
+    let mut child = start(directory.path(), port.address());
+    let store = connect(port.address()).await;
     let mut applied = 0;
     let mut unknown = 0;
     for (name, fate) in &fates {
