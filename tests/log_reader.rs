@@ -10,6 +10,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use crate::admin::{client, log_bounds};
 use crate::deadline::Deadline;
 use crate::ledger::RecordId;
+use crate::member::is_broken_connection;
 
 /// All records of a topic by partition, in log order, as they are when the call begins.
 ///
@@ -36,8 +37,15 @@ pub fn read_messages(bootstrap: &str, topic: &str, partitions: i32) -> BTreeMap<
     let deadline = Deadline::start();
     while missing.values().any(|range| !range.is_empty()) {
         deadline.check(&format!("reading {topic}, still missing {missing:?}"));
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let message = message.expect("the broker delivers").detach();
+        let message = match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => message.detach(),
+            // On a machine that stands still for a while the client gives its connection up, and makes another.
+            Some(Err(error)) => {
+                assert!(is_broken_connection(&error), "the broker delivers: {error}");
+                continue;
+            }
+            None => continue,
+        };
         let expected = missing.get_mut(&message.partition()).expect("a partition of the topic").next();
         if let Some(expected) = expected {
             assert_eq!(message.offset(), expected, "partition {}", message.partition());

@@ -12,7 +12,7 @@ use tidegate_tests::broker::Broker;
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::ledger::{Ledger, RecordId};
 use tidegate_tests::log_reader::{read_log, read_messages};
-use tidegate_tests::member::Member;
+use tidegate_tests::member::{Member, is_broken_connection};
 use tidegate_tests::producer::LedgerProducer;
 use tidegate_tests::scheduled_topic::{
     ScheduledProducer, ScheduledReader, ScheduledRecord, SharedBook, create_scheduled_topic, now_ms,
@@ -80,6 +80,7 @@ fn a_backup_under_load_is_one_moment_of_logs_offsets_and_schedules() {
     let mut producer = LedgerProducer::new(&bootstrap, TOPIC, "none", 200, &ledger);
     let member = Member::join(&bootstrap, GROUP, TOPIC, "only", &[], &ledger);
     producer.send(20_000);
+    producer.flush();
     wait_for_commits(&ledger, 1_000);
     // Three of them, one after the other, while records are produced and committed all the time.
     let taking = thread::spawn({
@@ -144,8 +145,14 @@ fn go_on_from(bootstrap: &str, log: &BTreeMap<i32, Vec<RecordId>>, committed: &B
     let deadline = Deadline::start();
     while !is_at_end(&next) {
         deadline.check("the group goes on to the end of the log");
-        let Some(message) = consumer.poll(std::time::Duration::from_millis(100)) else { continue };
-        let message: OwnedMessage = message.expect("the broker delivers").detach();
+        let message: OwnedMessage = match consumer.poll(std::time::Duration::from_millis(100)) {
+            Some(Ok(message)) => message.detach(),
+            Some(Err(error)) => {
+                assert!(is_broken_connection(&error), "the broker delivers: {error}");
+                continue;
+            }
+            None => continue,
+        };
         let offset = next.get_mut(&message.partition()).expect("a partition of the topic");
         assert_eq!(message.offset(), *offset, "partition {}", message.partition());
         let expected = &log[&message.partition()][usize::try_from(*offset).expect("an offset")];
@@ -177,7 +184,7 @@ fn a_reader_of_records_that_are_gone_is_told_by_the_epoch() {
             match consumer.poll(std::time::Duration::from_millis(100)) {
                 Some(Ok(message)) if message.payload() == Some(wanted.as_bytes()) => return Ok(()),
                 Some(Ok(_)) | None => {}
-                Some(Err(error)) if tidegate_tests::member::is_broken_connection(&error) => {}
+                Some(Err(error)) if is_broken_connection(&error) => {}
                 Some(Err(error)) => return Err(error.to_string()),
             }
         }
