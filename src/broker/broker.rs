@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_format::PartitionId;
+use tidegate_format::{PartitionId, TopicId};
 use tidegate_store::Dropped;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -45,25 +45,23 @@ pub(crate) struct DiskSpace {
 }
 
 impl Broker {
-    /// Drops a topic: its name is free when this returns; its data goes in the background.
-    pub(crate) async fn drop_topic(self: &Arc<Self>, name: &str) -> Result<Arc<Topic>, TopicError> {
-        let topic = self.catalogue.drop_topic(name).await?;
-        let partitions: Vec<PartitionId> = topic.partition_ids().collect();
-        self.partitions.close(&partitions).await;
-        self.groups.forget_topic(topic.id).await;
-        let (broker, dropped) = (self.clone(), topic.clone());
-        tokio::spawn(async move {
-            match broker.catalogue.remove_data(dropped.id, dropped.partitions).await {
-                Ok(Dropped::Now) => {}
-                Ok(Dropped::Later) => {
-                    info!(topic = dropped.name, "a dropped topic's data goes when nothing older may read it");
-                }
-                Err(error) => {
-                    warn!(topic = dropped.name, %error, "a dropped topic's data is removed at the next start");
-                }
-            }
+    /// Drops a topic, if it is still the one with this id: its name is free when this returns; its data goes in the
+    /// background. What was begun is brought to its end also if whoever asked for it waits no longer.
+    pub(crate) async fn drop_topic(
+        self: &Arc<Self>,
+        name: &str,
+        only: Option<TopicId>,
+    ) -> Result<Arc<Topic>, TopicError> {
+        let (broker, name) = (self.clone(), name.to_owned());
+        let dropping = tokio::spawn(async move {
+            let topic = broker.catalogue.drop_topic(&name, only).await?;
+            let partitions: Vec<PartitionId> = topic.partition_ids().collect();
+            broker.partitions.close(&partitions).await;
+            broker.groups.forget_topic(topic.id).await;
+            tokio::spawn(remove_data(broker, topic.clone()));
+            Ok(topic)
         });
-        Ok(topic)
+        dropping.await.unwrap_or_else(|stopped| Err(TopicError::Store { reason: stopped.to_string() }))
     }
 
     /// The space on the volume of the embedded store; None if it cannot be told, or the data is elsewhere.
@@ -76,5 +74,17 @@ impl Broker {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             usable_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
         })
+    }
+}
+
+async fn remove_data(broker: Arc<Broker>, dropped: Arc<Topic>) {
+    match broker.catalogue.remove_data(dropped.id, dropped.partitions).await {
+        Ok(Dropped::Now) => {}
+        Ok(Dropped::Later) => {
+            info!(topic = dropped.name, "a dropped topic's data goes when nothing older may read it");
+        }
+        Err(error) => {
+            warn!(topic = dropped.name, %error, "a dropped topic's data is removed at the next start");
+        }
     }
 }

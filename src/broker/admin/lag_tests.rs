@@ -202,7 +202,7 @@ async fn topics_groups_and_offsets_that_are_deleted_disappear() {
     let key = OffsetKey { group: "board".to_owned(), id: fixture.partition(0) };
     fixture.write([(key.encode(), None)]).await;
     assert_eq!(fixture.lags().await, [lag("gate", 0, 4, 9.0)]);
-    fixture.catalogue.drop_topic("flights").await.expect("it is there");
+    fixture.catalogue.drop_topic("flights", None).await.expect("it is there");
     assert_eq!(fixture.lags().await, []);
 }
 

@@ -55,11 +55,12 @@ pub(crate) async fn handle(
 }
 
 async fn delete(broker: &Arc<Broker>, caller: &Caller, asked: DeleteTopicState) -> DeletableTopicResult {
-    let name = match (&asked.name, asked.topic_id.is_nil()) {
-        (Some(name), true) => name.clone(),
+    const NO_SUCH_ID: &str = "there is no topic of this id";
+    let (name, id) = match (&asked.name, asked.topic_id.is_nil()) {
+        (Some(name), true) => (name.clone(), None),
         (None, false) => match topic_by_id(broker, asked.topic_id).await {
-            Ok(topic) => TopicName(StrBytes::from_string(topic.name.clone())),
-            Err(error) => return refused(caller, asked, error, "there is no topic of this id"),
+            Ok(topic) => (TopicName(StrBytes::from_string(topic.name.clone())), Some(topic.id)),
+            Err(error) => return refused(caller, asked, error, NO_SUCH_ID),
         },
         (name, _) => {
             let message = if name.is_some() {
@@ -72,9 +73,13 @@ async fn delete(broker: &Arc<Broker>, caller: &Caller, asked: DeleteTopicState) 
     };
     let mut result = DeletableTopicResult::default().with_name(Some(name.clone()));
     result.topic_id = asked.topic_id;
-    match broker.drop_topic(&name).await {
+    match broker.drop_topic(&name, id).await {
         Ok(topic) if caller.version >= WITH_TOPIC_IDS => result.topic_id = topic.id.0,
         Ok(_) => {}
+        // Others were faster; perhaps another topic has its name by now, and that one was not meant.
+        Err(TopicError::Unknown { .. }) if id.is_some() => {
+            return refused(caller, asked, ResponseError::UnknownTopicId, NO_SUCH_ID);
+        }
         Err(error) => refuse(&mut result, caller, &error),
     }
     result

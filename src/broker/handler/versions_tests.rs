@@ -6,6 +6,7 @@
 
 mod fixture;
 mod groups;
+mod names;
 mod partitions;
 mod topics;
 
@@ -77,5 +78,15 @@ async fn what_is_asked_for_many_times_is_answered_once() {
     let fixture = Fixture::start().await;
     topics::repeated(&fixture).await;
     groups::repeated(&fixture).await;
+    fixture.stop().await;
+}
+
+/// Where a name became a key before anybody had looked at it, the task of its connection panicked.
+#[tokio::test]
+async fn a_name_that_no_key_has_room_for_is_refused_in_an_answer() {
+    let fixture = Fixture::start().await;
+    names::of_topics(&fixture).await;
+    names::of_configured_topics(&fixture).await;
+    names::of_groups_and_members(&fixture).await;
     fixture.stop().await;
 }

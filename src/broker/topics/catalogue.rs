@@ -218,7 +218,7 @@ impl Catalogue {
         overrides: BTreeMap<String, String>,
         validate_only: bool,
     ) -> Result<Arc<Topic>, TopicError> {
-        check_topic_name(name).map_err(|error| TopicError::InvalidName { reason: error.to_string() })?;
+        check_name(name)?;
         self.check_partitions(partitions)?;
         config::check(name, &overrides).map_err(|reason| TopicError::InvalidConfig { reason })?;
         let id = TopicId(Uuid::new_v4());
@@ -244,6 +244,7 @@ impl Catalogue {
         partitions: i32,
         validate_only: bool,
     ) -> Result<Arc<Topic>, TopicError> {
+        check_name(name)?;
         self.check_partitions(partitions)?;
         self.change(name, validate_only, |before, _| {
             let before = before.ok_or_else(|| TopicError::Unknown { name: name.to_owned() })?;
@@ -265,6 +266,7 @@ impl Catalogue {
         validate_only: bool,
         alter: impl Fn(&mut BTreeMap<String, String>) -> Result<(), String>,
     ) -> Result<Arc<Topic>, TopicError> {
+        check_name(name)?;
         self.change(name, validate_only, |before, _| {
             let mut value = before.ok_or_else(|| TopicError::Unknown { name: name.to_owned() })?;
             alter(&mut value.configs)
@@ -339,8 +341,15 @@ impl Catalogue {
         }
     }
 
-    /// Drops a topic. Its name is free when this returns; [`remove_data`](Self::remove_data) removes what it held.
-    pub(crate) async fn drop_topic(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+    /// Drops a topic, if it is still the one with this id. Its name is free when this returns;
+    /// [`remove_data`](Self::remove_data) removes what it held.
+    pub(crate) async fn drop_topic(
+        &self,
+        name: &str,
+        only: Option<TopicId>,
+    ) -> Result<Arc<Topic>, TopicError> {
+        let unknown = || TopicError::Unknown { name: name.to_owned() };
+        check_name(name).map_err(|_| unknown())?;
         let _changing = self.changing.lock().await;
         let key = TopicKey { name: name.to_owned() }.encode();
         for _ in 0..CONFLICT_RETRIES {
@@ -348,9 +357,16 @@ impl Catalogue {
             let Some(value) = txn.get(&key).await? else {
                 // Dropped elsewhere, if the copy still has it.
                 self.forget(name);
-                return Err(TopicError::Unknown { name: name.to_owned() });
+                return Err(unknown());
             };
             let topic = self.decode(&key, value)?;
+            if only.is_some_and(|id| id != topic.id) {
+                // It is gone, and another one has its name by now, which the copy may not know of yet.
+                if self.topics.load().by_id(topic.id).is_none() {
+                    self.forget(name);
+                }
+                return Err(unknown());
+            }
             txn.delete(key.clone());
             let mark = DroppedTopicValue { name: name.to_owned(), partitions: topic.partitions };
             txn.put(DroppedTopicKey { id: topic.id }.encode(), mark.encode());
@@ -362,4 +378,9 @@ impl Catalogue {
         }
         Err(TopicError::Store { reason: "other changes came first again and again".to_owned() })
     }
+}
+
+/// Checks a name before it becomes a key, which not every name fits into.
+fn check_name(name: &str) -> Result<(), TopicError> {
+    check_topic_name(name).map_err(|error| TopicError::InvalidName { reason: error.to_string() })
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tidegate_format::{
-    DroppedTopicKey, DroppedTopicValue, LogKey, Offset, PartitionId, PartitionIndex, PartitionStateKey,
-    ScheduleKey, TopicId, TopicKey,
+    DroppedTopicKey, DroppedTopicValue, KEY_MAX_BYTES, LogKey, Offset, PartitionId, PartitionIndex,
+    PartitionStateKey, ScheduleKey, TopicId, TopicKey,
 };
 use tidegate_outbox::{TopicDefaults, Wakeup, ensure_topic};
 use tidegate_store::faulty::{CommitFault, On};
@@ -94,7 +94,7 @@ async fn a_change_whose_answer_is_lost_is_made_once() {
         assert_eq!(keys(&store, TopicKey::all()).await, 1, "{fault:?}");
 
         lose_next();
-        catalogue.drop_topic("flights").await.expect("settled");
+        catalogue.drop_topic("flights", None).await.expect("settled");
         let (start, end) = DroppedTopicKey::all();
         let mark = KeyRange::new(start, end);
         faulty.faults().fail_commit(On::next().touching(mark), fault.clone());
@@ -133,7 +133,7 @@ async fn partitions_only_grow_and_configurations_are_checked() {
     let unknown = Err(TopicError::Unknown { name: "missing".into() });
     assert_eq!(catalogue.set_partitions("missing", 3, false).await, unknown);
     assert_eq!(catalogue.set_configs("missing", false, |_| Ok(())).await, unknown);
-    assert_eq!(catalogue.drop_topic("missing").await, unknown);
+    assert_eq!(catalogue.drop_topic("missing", None).await, unknown);
     let set = |value: &'static str| {
         move |configs: &mut BTreeMap<String, String>| {
             configs.insert("retention.ms".into(), value.into());
@@ -170,17 +170,47 @@ async fn what_another_catalogue_did_is_seen() {
     let made = create(&there, "flights", 1).await.expect("a new topic");
     assert_eq!(here.find("flights").await, Ok(Some(made)));
     there.set_partitions("flights", 2, false).await.expect("more");
-    there.drop_topic("flights").await.expect("it is there");
+    there.drop_topic("flights", None).await.expect("it is there");
     // It was dropped elsewhere, and the copy finds out by what it is asked to do.
     assert_eq!(
         here.set_partitions("flights", 3, false).await,
         Err(TopicError::Unknown { name: "flights".into() })
     );
-    assert_eq!(here.drop_topic("flights").await, Err(TopicError::Unknown { name: "flights".into() }));
+    assert_eq!(here.drop_topic("flights", None).await, Err(TopicError::Unknown { name: "flights".into() }));
     assert_eq!(here.find("flights").await, Ok(None));
     let again = create(&there, "flights", 1).await.expect("its name is free");
     tokio::time::advance(std::time::Duration::from_secs(1)).await;
     assert_eq!(here.find_by_id(again.id).await, Ok(Some(again)));
+}
+
+#[tokio::test]
+async fn a_topic_that_has_the_name_of_a_dropped_one_is_not_dropped_in_its_place() {
+    let store = store();
+    let (here, there) = (catalogue(&store).await, catalogue(&store).await);
+    let first = create(&here, "flights", 1).await.expect("a new topic");
+    there.drop_topic("flights", Some(first.id)).await.expect("it is there");
+    let second = create(&there, "flights", 1).await.expect("its name is free");
+    let unknown = Err(TopicError::Unknown { name: "flights".into() });
+    for catalogue in [&here, &there] {
+        assert_eq!(catalogue.drop_topic("flights", Some(first.id)).await, unknown);
+        assert_eq!(catalogue.find("flights").await, Ok(Some(second.clone())));
+    }
+    assert!(here.drop_topic("flights", Some(second.id)).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_name_is_too_long_to_be_answered() {
+    let catalogue = catalogue(&store()).await;
+    let long = "x".repeat(KEY_MAX_BYTES);
+    let unknown = Err(TopicError::Unknown { name: long.clone() });
+    assert_eq!(catalogue.drop_topic(&long, None).await, unknown);
+    assert_eq!(catalogue.find(&long).await, Ok(None));
+    let refused = [
+        create(&catalogue, &long, 1).await,
+        catalogue.set_partitions(&long, 2, false).await,
+        catalogue.set_configs(&long, false, |_| Ok(())).await,
+    ];
+    assert!(refused.iter().all(|refused| matches!(refused, Err(TopicError::InvalidName { .. }))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +271,7 @@ async fn a_drop_that_a_crash_interrupted_is_finished_at_the_next_start() {
     let row = || Bytes::from_static(b"row");
     put(&store, rows_of(kept.id).into_iter().chain(rows_of(dropped.id)).map(|key| (key, row()))).await;
     // The process ends here: the mark is there, and so is the data.
-    before.drop_topic("dropped").await.expect("it is there");
+    before.drop_topic("dropped", None).await.expect("it is there");
     assert_eq!(keys(&store, DroppedTopicKey::all()).await, 1);
     assert_eq!(keys(&store, tidegate_format::topic_range(dropped.id)).await, 3);
     let after = catalogue(&store).await;

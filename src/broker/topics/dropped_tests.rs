@@ -81,7 +81,7 @@ async fn what_a_dropped_topic_held_waits_with_its_mark_until_the_store_lets_it_g
     let store = faulty();
     let catalogue = catalogue(&store).await;
     let dropped = create(&store, &catalogue).await;
-    catalogue.drop_topic(NAME).await.expect("it is there");
+    catalogue.drop_topic(NAME, None).await.expect("it is there");
     let before = store.begin().await.expect("in memory").start_version();
     assert_eq!(catalogue.remove_data(dropped, PARTITIONS).await, Ok(Dropped::Later));
     assert_eq!(
@@ -114,7 +114,7 @@ async fn who_finds_a_mark_at_its_start_waits_from_then_on_and_goes_on_with_the_d
     let store = faulty();
     let first = catalogue(&store).await;
     let dropped = create(&store, &first).await;
-    first.drop_topic(NAME).await.expect("it is there");
+    first.drop_topic(NAME, None).await.expect("it is there");
     assert_eq!(first.remove_data(dropped, PARTITIONS).await, Ok(Dropped::Later));
     let dropped_at = kept_at(&store);
     // The process ends here, and another one begins.

@@ -28,7 +28,7 @@ fn new_group() -> String {
 }
 
 /// The request of a member without an id.
-fn joining(id: &str, version: i16) -> m::JoinGroupRequest {
+pub(super) fn joining(id: &str, version: i16) -> m::JoinGroupRequest {
     let protocol = JoinGroupRequestProtocol::default()
         .with_name(text("range"))
         .with_metadata(Bytes::from_static(b"subscription"));
@@ -63,7 +63,7 @@ async fn join(fixture: &Fixture, id: &str, version: i16) -> StrBytes {
 }
 
 /// Joins a group alone and gets its assignment, so that the group is stable.
-async fn stable(fixture: &Fixture, id: &str) -> StrBytes {
+pub(super) async fn stable(fixture: &Fixture, id: &str) -> StrBytes {
     let member = join(fixture, id, 5).await;
     let assignment = SyncGroupRequestAssignment::default()
         .with_member_id(member.clone())
@@ -86,7 +86,7 @@ async fn with_offset(fixture: &Fixture) -> String {
     id
 }
 
-fn committing(id: &str, name: &str, offsets: &[(i32, i64)]) -> m::OffsetCommitRequest {
+pub(super) fn committing(id: &str, name: &str, offsets: &[(i32, i64)]) -> m::OffsetCommitRequest {
     let partition = |(index, offset): &(i32, i64)| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(*index)

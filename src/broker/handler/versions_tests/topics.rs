@@ -77,7 +77,7 @@ pub(super) async fn metadata(fixture: &Fixture, version: i16) {
         assert_eq!(ask(Some(vec![named(&made)]), true).await[0].error_code, 0, "v{version}");
     } else {
         assert_eq!((missing.error_code, missing.partitions.len()), (0, 1), "v{version}");
-        fixture.broker().drop_topic(MISSING).await.expect("it was just created");
+        fixture.broker().drop_topic(MISSING, None).await.expect("it was just created");
     }
     let by_id = |id| MetadataRequestTopic::default().with_topic_id(id);
     if version >= 12 {
