@@ -35,7 +35,7 @@ impl Alteration for AlterConfigsResource {
     fn apply(&self, configs: &mut BTreeMap<String, String>) -> Result<(), String> {
         configs.clear();
         for config in &self.configs {
-            let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
+            let value = config.value.as_ref().map(|value| value.trim().to_owned()).unwrap_or_default();
             configs.insert(config.name.to_string(), value);
         }
         Ok(())

@@ -80,7 +80,8 @@ async fn create(
             let code = ResponseError::InvalidConfig.code();
             return Err((code, format!("configuration `{}` has no value", config.name.as_str())));
         };
-        overrides.insert(config.name.to_string(), value.to_string());
+        // As for Kafka, blanks around a value are no part of it.
+        overrides.insert(config.name.to_string(), value.trim().to_owned());
     }
     let created = broker.catalogue.create(&topic.name, partitions, overrides, validate_only).await;
     created.map_err(failed)

@@ -105,7 +105,7 @@ pub(super) fn source(
     overrides: &BTreeMap<String, String>,
     settings: &Settings,
 ) -> i8 {
-    if overrides.contains_key(definition.name) {
+    if definition.own(overrides).is_some() {
         return SOURCE_TOPIC;
     }
     let setting = definition.setting.and_then(|name| SETTINGS.iter().find(|setting| setting.name == name));

@@ -58,7 +58,7 @@ impl Alteration for AlterConfigsResource {
 /// setting it and resetting it.
 fn apply(configs: &mut BTreeMap<String, String>, change: &AlterableConfig) -> Result<(), String> {
     let name = change.name.to_string();
-    let value = || change.value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let value = || change.value.as_ref().map(|value| value.trim().to_owned()).unwrap_or_default();
     let list = || match ConfigDefinition::find(&name) {
         Some(definition) if definition.is_list() => Ok(()),
         _ => Err(format!("`{name}` is not a list: it can be set and deleted")),

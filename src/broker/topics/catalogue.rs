@@ -162,7 +162,12 @@ impl Catalogue {
 
     fn discover(&self, topics: impl Iterator<Item = Arc<Topic>>) {
         let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
-        discovered.extend(topics);
+        discovered.extend(topics.inspect(|topic| {
+            // Applications on the same store write what nobody has checked.
+            if let Err(reason) = config::check(&topic.name, &topic.overrides) {
+                warn!(topic = topic.name, reason, "what a topic is configured with is not used as it stands");
+            }
+        }));
         if !discovered.is_empty() {
             self.discovery.notify_one();
         }

@@ -213,6 +213,26 @@ async fn no_name_is_too_long_to_be_answered() {
     assert!(refused.iter().all(|refused| matches!(refused, Err(TopicError::InvalidName { .. }))));
 }
 
+/// Such a topic once kept every broker of its store from starting.
+#[tokio::test]
+async fn a_topic_that_an_application_has_configured_with_nonsense_has_defaults_instead() {
+    let store = store();
+    let before = catalogue(&store).await;
+    let mut txn = store.begin().await.expect("in memory");
+    let nonsense =
+        configs(&[("retention.ms", "a week"), ("max.message.bytes", "-1"), ("retention.bytes", "5")]);
+    let defaults = TopicDefaults { partitions: 1, configs: nonsense };
+    ensure_topic(&mut txn, "flights", &defaults, TopicId(Uuid::new_v4())).await.expect("a new topic");
+    txn.commit().await.expect("nobody else writes");
+    let settings = Settings::default();
+    for catalogue in [before, catalogue(&store).await] {
+        let found = catalogue.find("flights").await.expect("in memory").expect("it is there");
+        assert_eq!(found.config.retention_ms, Some(settings.log_retention_ms));
+        assert_eq!(found.config.max_message_bytes, settings.message_max_bytes);
+        assert_eq!(found.config.retention_bytes, Some(5), "what makes sense is taken");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_of_an_application_is_found_by_name_by_id_and_in_the_list_of_all() {
     let store = store();

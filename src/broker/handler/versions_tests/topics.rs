@@ -341,7 +341,7 @@ pub(super) async fn alter_configs(fixture: &Fixture, version: i16) {
             .with_configs(configs.iter().map(config).collect())
     };
     let cases = [
-        (resource(2, &name, &[("retention.ms", Some("1000"))]), 0),
+        (resource(2, &name, &[("retention.ms", Some(" 1000 "))]), 0),
         (resource(2, MISSING, &[]), E::UnknownTopicOrPartition.code()),
         (resource(2, &name, &[("retention.ms", Some("soon"))]), E::InvalidConfig.code()),
         (resource(2, &name, &[("retention.mss", Some("1"))]), E::InvalidConfig.code()),
@@ -373,7 +373,7 @@ pub(super) async fn incremental_alter_configs(fixture: &Fixture, version: i16) {
     let (set, delete, append, subtract) = (0, 1, 2, 3);
     let twice = [("retention.ms", set, Some("1")), ("retention.ms", delete, None)];
     let cases = [
-        (resource(2, &name, &[("retention.ms", set, Some("1000"))]), 0),
+        (resource(2, &name, &[("retention.ms", set, Some(" 1000 "))]), 0),
         (resource(2, &name, &[("retention.bytes", delete, None)]), 0),
         (resource(2, &name, &[("cleanup.policy", append, Some("delete"))]), 0),
         (resource(2, &name, &[("cleanup.policy", append, Some("compact"))]), E::InvalidConfig.code()),
