@@ -1,5 +1,6 @@
-//! DeleteGroups, versions 0 to 2, all alike.
+//! DeleteGroups, versions 0 to 2, all alike. A group that is named more than once is answered once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
@@ -16,7 +17,11 @@ pub(crate) async fn handle(
     request: DeleteGroupsRequest,
 ) -> Answer<DeleteGroupsResponse> {
     let mut results = Vec::with_capacity(request.groups_names.len());
+    let mut seen = HashSet::new();
     for group in request.groups_names {
+        if !seen.insert(group.clone()) {
+            continue;
+        }
         let code = delete(broker, &group).await.map_or_else(|code| code, |()| 0);
         results.push(DeletableGroupResult::default().with_group_id(group).with_error_code(code));
     }

@@ -13,8 +13,8 @@ use tidegate_group::state_name;
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 
-/// The type of groups of the classic protocol.
-const CLASSIC: &str = "Classic";
+/// The type of groups of the classic protocol, written as Kafka's coordinator writes it: not every tool ignores case.
+const CLASSIC: &str = "classic";
 
 pub(crate) async fn handle(
     broker: &Arc<Broker>,

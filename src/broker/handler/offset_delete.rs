@@ -35,13 +35,9 @@ async fn delete(broker: &Arc<Broker>, request: OffsetDeleteRequest) -> Result<Of
             }
         }
     }
-    let outcomes = if known.is_empty() {
-        // As in Kafka the group is not asked then.
-        Vec::new()
-    } else {
-        let outcomes = broker.groups.delete_offsets(&request.group_id, known).await;
-        outcomes.map_err(|error| host_code(&error))?.map_err(group_code)?
-    };
+    // The group is asked in any case: that it does not exist, or has members, is said before anything of its topics.
+    let outcomes = broker.groups.delete_offsets(&request.group_id, known).await;
+    let outcomes = outcomes.map_err(|error| host_code(&error))?.map_err(group_code)?;
     let mut outcomes = outcomes.into_iter();
     let answered = request.topics.into_iter().map(|topic| {
         let found = topics.by_name(&topic.name);

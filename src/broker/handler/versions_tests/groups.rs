@@ -347,8 +347,10 @@ pub(super) async fn offset_delete(fixture: &Fixture, version: i16) {
     let not_there = E::UnknownTopicOrPartition.code();
     assert_eq!(ask(&id, FLIGHTS, &[7, 0, 1]).await, (0, vec![not_there, 0, 0]));
     assert_eq!(ask(&id, MISSING, &[0]).await, (0, vec![not_there]));
-    assert_eq!(ask(NOBODY, MISSING, &[0]).await, (0, vec![not_there]), "the group is not asked for that");
-    assert_eq!(ask(NOBODY, FLIGHTS, &[0]).await, (E::GroupIdNotFound.code(), Vec::new()));
+    for name in [MISSING, FLIGHTS] {
+        assert_eq!(ask(NOBODY, name, &[0]).await, (E::GroupIdNotFound.code(), Vec::new()), "{name}");
+    }
+    assert_eq!(ask(NOBODY, FLIGHTS, &[]).await, (E::GroupIdNotFound.code(), Vec::new()));
     assert_eq!(ask("", FLIGHTS, &[0]).await, (E::InvalidGroupId.code(), Vec::new()));
 }
 
@@ -369,7 +371,7 @@ pub(super) async fn list_groups(fixture: &Fixture, version: i16) {
     assert_eq!((stable.protocol_type.as_str(), with_offset.protocol_type.as_str()), ("consumer", ""));
     let since = |first: i16, word: &'static str| if version >= first { word } else { "" };
     assert_eq!(stable.group_state.as_str(), since(4, "Stable"), "v{version}");
-    assert_eq!(stable.group_type.as_str(), since(5, "Classic"), "v{version}");
+    assert_eq!(stable.group_type.as_str(), since(5, "classic"), "v{version}");
     if version >= 4 {
         let (stable, with_offset) = ask(&["stable", "Dead"], &[]).await;
         assert_eq!((stable.is_some(), with_offset.is_some()), (true, false), "v{version}");
@@ -418,7 +420,7 @@ pub(super) async fn delete_groups(fixture: &Fixture, version: i16) {
     let answer = fixture.ask(version, &m::DeleteGroupsRequest::default().with_groups_names(groups)).await;
     let codes: Vec<_> = answer.results.iter().map(|result| result.error_code).collect();
     let gone = E::GroupIdNotFound.code();
-    let expected = [E::NonEmptyGroup.code(), 0, gone, 0, gone, E::InvalidGroupId.code()];
+    let expected = [E::NonEmptyGroup.code(), 0, gone, 0, E::InvalidGroupId.code()];
     assert_eq!(codes, expected, "v{version}");
     assert!(fixture.ask(version, &m::DeleteGroupsRequest::default()).await.results.is_empty());
 }
