@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -64,7 +65,8 @@ fn join(caller: &Caller, request: JoinGroupRequest) -> Join {
         protocols: request
             .protocols
             .into_iter()
-            .map(|protocol| (protocol.name.to_string(), protocol.metadata))
+            // A copy: it stays as long as its member, and the rest of its request must not.
+            .map(|protocol| (protocol.name.to_string(), Bytes::copy_from_slice(&protocol.metadata)))
             .collect(),
         member_id_required: caller.version >= 4,
         can_skip_assignment: caller.version >= 9,
@@ -100,4 +102,21 @@ fn refused(version: i16, code: i16, member_id: StrBytes) -> JoinGroupResponse {
 fn protocol_name(version: i16, protocol: Option<String>) -> Option<StrBytes> {
     let protocol = protocol.map(StrBytes::from_string);
     if version < 7 { Some(protocol.unwrap_or_default()) } else { protocol }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+
+    use super::*;
+
+    #[test]
+    fn a_member_does_not_keep_its_request_in_memory() {
+        let frame = Bytes::from(vec![7; 1 << 20]);
+        let protocol = JoinGroupRequestProtocol::default().with_metadata(frame.slice(10..14));
+        let caller = Caller { version: 9, client_id: "c".into(), client_host: "/127.0.0.1".into() };
+        let joining = join(&caller, JoinGroupRequest::default().with_protocols(vec![protocol]));
+        assert_eq!(joining.protocols[0].1, frame[10..14]);
+        assert!(frame.is_unique(), "what is kept is a copy");
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -58,7 +59,8 @@ fn sync(request: SyncGroupRequest) -> Sync {
         assignments: request
             .assignments
             .into_iter()
-            .map(|assigned| (assigned.member_id.to_string(), assigned.assignment))
+            // A copy: it stays as long as its member has it, and the rest of the request must not.
+            .map(|assigned| (assigned.member_id.to_string(), Bytes::copy_from_slice(&assigned.assignment)))
             .collect(),
     }
 }
@@ -69,4 +71,20 @@ fn accepted(version: i16, synced: Synced) -> SyncGroupResponse {
         .with_protocol_type(named(synced.protocol_type))
         .with_protocol_name(named(synced.protocol))
         .with_assignment(synced.assignment)
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+
+    use super::*;
+
+    #[test]
+    fn an_assignment_does_not_keep_its_request_in_memory() {
+        let frame = Bytes::from(vec![7; 1 << 20]);
+        let assigned = SyncGroupRequestAssignment::default().with_assignment(frame.slice(10..14));
+        let syncing = sync(SyncGroupRequest::default().with_assignments(vec![assigned]));
+        assert_eq!(syncing.assignments[0].1, frame[10..14]);
+        assert!(frame.is_unique(), "what is kept is a copy");
+    }
 }
