@@ -12,6 +12,12 @@ use super::commit::check_fence;
 use super::load::{GroupStoreError, load_rows};
 use super::{Shared, load_offsets, marks};
 
+/// What retention takes for now. Offsets have the times of the store's clock, and a group's own time runs on whatever
+/// happens to that: if one of them is ahead, nothing expires before it has by the other.
+fn now_ms<S: Store>(shared: &Shared<S>) -> i64 {
+    shared.clock.now_ms().min(shared.store.now_ms())
+}
+
 /// What there is to do for one group.
 struct Plan {
     expired: Vec<PartitionId>,
@@ -29,9 +35,8 @@ async fn plan<S: Store>(
     shared: &Shared<S>,
     txn: &mut S::Txn,
     group: &Group,
-    now_ms: i64,
 ) -> Result<Plan, GroupStoreError> {
-    let expiry = group.offset_expiry();
+    let (expiry, now_ms) = (group.offset_expiry(), now_ms(shared));
     let topics = shared.catalogue.topics();
     let is_read =
         |id: PartitionId| topics.by_id(id.topic).is_some_and(|topic| group.is_subscribed_to(&topic.name));
@@ -44,31 +49,24 @@ async fn plan<S: Store>(
         .into_iter()
         .filter(|(id, value)| value.as_ref().is_some_and(|value| is_expired(*id, value)))
         .map(|(id, _)| id)
+        .take(marks::CLEAR_MAX)
         .collect();
     Ok(Plan { group_goes: expired.len() == count && group.is_idle(), expired })
 }
 
 /// Whether a group that has no host needs one for this.
-pub(super) async fn needs_expiry<S: Store>(
-    shared: &Shared<S>,
-    id: &str,
-    now_ms: i64,
-) -> Result<bool, GroupStoreError> {
+pub(super) async fn needs_expiry<S: Store>(shared: &Shared<S>, id: &str) -> Result<bool, GroupStoreError> {
     let mut txn = shared.store.begin().await?;
     let Some((row, members)) = load_rows(&mut txn, id).await? else { return Ok(false) };
-    let group = Group::load(id.to_owned(), row, members, shared.config, now_ms)?;
-    Ok(!plan(shared, &mut txn, &group, now_ms).await?.is_empty())
+    let group = Group::load(id.to_owned(), row, members, shared.config, shared.clock.now_ms())?;
+    Ok(!plan(shared, &mut txn, &group).await?.is_empty())
 }
 
 /// Deletes what is past its retention, for a group that is hosted here. If the group goes too it is not founded any more.
-pub(super) async fn expire<S: Store>(
-    shared: &Shared<S>,
-    group: &mut Group,
-    now_ms: i64,
-) -> Result<(), GroupStoreError> {
+pub(super) async fn expire<S: Store>(shared: &Shared<S>, group: &mut Group) -> Result<(), GroupStoreError> {
     let mut txn = shared.store.begin().await?;
     check_fence(shared, &mut txn, group.id(), Some(group.coordinator().epoch)).await?;
-    let plan = plan(shared, &mut txn, group, now_ms).await?;
+    let plan = plan(shared, &mut txn, group).await?;
     if plan.is_empty() {
         return Ok(());
     }
@@ -87,7 +85,7 @@ pub(super) async fn expire<S: Store>(
     if plan.group_goes {
         debug!(group = id, "a group without members and offsets goes");
         // Its answer goes to nobody.
-        for change in group.handle(now_ms, Ticket(0), Command::Delete).changes {
+        for change in group.handle(shared.clock.now_ms(), Ticket(0), Command::Delete).changes {
             let (key, value) = change.encode(&id);
             assert!(value.is_none(), "a delete writes nothing");
             txn.delete(key);

@@ -159,7 +159,7 @@ impl<S: Store> GroupHosts<S> {
             let needed = if self.is_hosted(&group) {
                 Ok(true)
             } else {
-                expire::needs_expiry(&self.shared, &group, self.shared.clock.now_ms()).await
+                expire::needs_expiry(&self.shared, &group).await
             };
             match needed {
                 Ok(false) => {}

@@ -155,7 +155,7 @@ impl<S: Store> Host<'_, S> {
             answer();
         }
         for answer in turn.expiring {
-            self.expire_offsets(now_ms).await?;
+            self.expire_offsets().await?;
             // Whoever asked may have stopped waiting.
             let _ = answer.send(());
         }
@@ -271,9 +271,9 @@ impl<S: Store> Host<'_, S> {
     }
 
     /// Deletes offsets past their retention; a group that has neither members nor offsets afterwards goes too.
-    async fn expire_offsets(&mut self, now_ms: i64) -> Result<(), GroupStoreError> {
+    async fn expire_offsets(&mut self) -> Result<(), GroupStoreError> {
         if let Some(group) = &mut self.group {
-            expire(&self.hosts.shared, group, now_ms).await?;
+            expire(&self.hosts.shared, group).await?;
         }
         self.group = self.group.take().filter(Group::is_founded);
         self.row_epoch = self.group.as_ref().map(|group| group.coordinator().epoch);

@@ -13,7 +13,8 @@ use tidegate_group::{
     Command, CommitOffsets, GroupError, Heartbeat, Join, Leave, MemberIdentity, Reply, Sync,
 };
 use tidegate_store::faulty::On;
-use tidegate_store::{FaultyStore, KeyRange, ManualClock, MemoryStore, Store, Txn};
+use tidegate_store::{Clock, FaultyStore, KeyRange, MemoryStore, Store, Txn};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{CommittedOffset, GroupHostError, GroupHosts, Pending, load_offsets};
@@ -92,8 +93,17 @@ impl Process {
     }
 }
 
+/// The time that tests let pass.
+struct TestClock(Instant);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        START_MS + i64::try_from(self.0.elapsed().as_millis()).expect("a test does not last so long")
+    }
+}
+
 pub(super) fn memory() -> MemoryStore {
-    MemoryStore::new(Arc::new(ManualClock::at(START_MS)))
+    MemoryStore::new(Arc::new(TestClock(Instant::now())))
 }
 
 pub(super) fn identity(member_id: &str) -> MemberIdentity {

@@ -1,15 +1,19 @@
 //! Groups and offsets are deleted, expire, or go along with a topic.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidegate_format::{GroupState, TopicId};
 use tidegate_group::{Command, GroupError, Reply};
 use tidegate_store::faulty::Point;
+use tidegate_store::{ManualClock, MemoryStore};
 use tokio::time::advance;
 
 use super::fixture::{
     DAY, GROUP, Process, START_MS, at, by, committed_at, leave, memory, offset_rows, partition,
 };
+
+const DAY_MS: i64 = 86_400_000;
 
 #[tokio::test(start_paused = true)]
 async fn a_deleted_group_leaves_nothing() {
@@ -67,6 +71,24 @@ async fn offsets_past_their_retention_go_and_then_their_group() {
     tokio::time::sleep(DAY * 4).await;
     assert_eq!(process.offsets().await, BTreeMap::new());
     assert_eq!(process.state().await, None);
+}
+
+/// A broker whose machine had a time far ahead when it started once took what was committed after the correction for as
+/// old as that time made it.
+#[tokio::test(start_paused = true)]
+async fn offsets_live_their_retention_whatever_happens_to_the_machines_clock() {
+    for days_ahead in [30, -30] {
+        let clock = ManualClock::at(START_MS + days_ahead * DAY_MS);
+        let process = Process::start(&MemoryStore::new(Arc::new(clock.clone()))).await;
+        clock.set(START_MS);
+        assert_eq!(process.commit(by(""), at(0, 1)).await.answer().await, Ok(Ok(())));
+        for _ in 0..6 {
+            advance(DAY).await;
+            clock.advance(DAY_MS);
+            process.hosts.expire_offsets().await;
+            assert_eq!(process.offsets().await.len(), 1, "{days_ahead} days ahead");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
