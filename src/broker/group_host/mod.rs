@@ -37,6 +37,9 @@ use clock::GroupClock;
 
 /// Requests that wait for one group; more hold their connections up.
 const INBOX_MAX: usize = 1_024;
+/// Bytes of offsets that are committed at once, in one request and in one transaction: every store takes so many, however
+/// small and many they are. (Kafka takes a mebibyte of them in a request, `message.max.bytes`.)
+pub(crate) const OFFSETS_MAX_BYTES: usize = 2 << 20;
 /// Rows that are read at a time.
 const PAGE: usize = 1_000;
 

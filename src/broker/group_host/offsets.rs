@@ -14,6 +14,16 @@ pub(crate) struct CommittedOffset {
     pub(crate) value: OffsetValue,
 }
 
+/// What a committed offset takes in a transaction beside its group's id and its metadata, in bytes.
+const ROW_BYTES: usize = 96;
+
+impl CommittedOffset {
+    /// What it takes in a transaction of its group, roughly.
+    pub(crate) fn bytes(&self, group: &str) -> usize {
+        ROW_BYTES + group.len() + self.value.metadata.len()
+    }
+}
+
 /// Why offsets cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OffsetReadError {

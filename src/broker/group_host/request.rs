@@ -28,3 +28,13 @@ pub(super) enum Request {
     /// Delete offsets past their retention, and a group that has neither members nor offsets.
     ExpireOffsets { answer: oneshot::Sender<()> },
 }
+
+impl Request {
+    /// What the offsets that it commits for a group take in a transaction, roughly.
+    pub(super) fn offsets_bytes(&self, group: &str) -> usize {
+        match self {
+            Self::CommitOffsets { offsets, .. } => offsets.iter().map(|offset| offset.bytes(group)).sum(),
+            _ => 0,
+        }
+    }
+}

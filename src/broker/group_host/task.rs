@@ -1,6 +1,6 @@
 //! The task of one group: takes what waits in its inbox as one turn, commits, answers, sleeps until something is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use tidegate_format::{OwnerEpoch, PartitionId};
 use tidegate_group::{
@@ -15,7 +15,7 @@ use super::commit::{Writes, commit};
 use super::expire::expire;
 use super::load::{GroupStoreError, load};
 use super::request::Request;
-use super::{CommittedOffset, GroupHosts, INBOX_MAX};
+use super::{CommittedOffset, GroupHosts, INBOX_MAX, OFFSETS_MAX_BYTES};
 
 /// Requests that are carried out in one turn, and committed together.
 const TURN_MAX: usize = 256;
@@ -78,7 +78,7 @@ async fn serve<S: Store>(
     let row_epoch = group.as_ref().map(|group| group.coordinator().epoch);
     let mut host =
         Host { hosts, id, row_epoch, group, waiting: BTreeMap::new(), next_ticket: 0, turns_without_tick: 0 };
-    let mut requests = Vec::new();
+    let mut received = Vec::new();
     loop {
         let idle = Instant::now() + if host.group.is_some() { IDLE } else { IDLE_WITHOUT_GROUP };
         let deadline = host.group.as_ref().and_then(Group::next_deadline_ms);
@@ -87,22 +87,22 @@ async fn serve<S: Store>(
             biased;
             () = hosts.shared.shutdown.cancelled() => {
                 while let Ok(request) = inbox.try_recv() {
-                    requests.push(request);
+                    received.push(request);
                 }
-                host.turn(requests, true).await?;
+                host.turns(received.into(), inbox).await?;
                 return Ok(End::Stopping);
             }
-            count = inbox.recv_many(&mut requests, TURN_MAX) => {
+            count = inbox.recv_many(&mut received, TURN_MAX) => {
                 if count == 0 {
                     return Ok(End::Idle);
                 }
             }
             () = tokio::time::sleep_until(wake) => {}
         }
-        if requests.is_empty() && deadline.is_none() && host.group.as_ref().is_none_or(Group::is_idle) {
+        if received.is_empty() && deadline.is_none() && host.group.as_ref().is_none_or(Group::is_idle) {
             return Ok(End::Idle);
         }
-        host.turn(std::mem::take(&mut requests), inbox.is_empty()).await?;
+        host.turns(std::mem::take(&mut received).into(), inbox).await?;
     }
 }
 
@@ -135,15 +135,47 @@ struct Turn {
     expiring: Vec<oneshot::Sender<()>>,
 }
 
+/// The next requests that are carried out in one turn: all of them, if the store takes their offsets at once.
+fn next_turn(group: &str, requests: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut bytes = 0;
+    let fit = requests.iter().take_while(|request| {
+        bytes += request.offsets_bytes(group);
+        bytes <= OFFSETS_MAX_BYTES
+    });
+    let count = fit.count().max(1).min(requests.len());
+    requests.drain(..count).collect()
+}
+
 impl<S: Store> Host<'_, S> {
-    /// Carries out requests, then what is due (unless more requests wait), commits, answers.
-    async fn turn(&mut self, requests: Vec<Request>, is_last: bool) -> Result<(), GroupStoreError> {
+    /// Carries out requests in as few turns as the store takes, at least one. Where those are several, nothing that is due
+    /// comes in between.
+    async fn turns(
+        &mut self,
+        mut requests: VecDeque<Request>,
+        inbox: &mpsc::Receiver<Request>,
+    ) -> Result<(), GroupStoreError> {
+        self.turns_without_tick += 1;
+        loop {
+            let turn = next_turn(self.id, &mut requests);
+            let ends = requests.is_empty();
+            let is_tick_due = inbox.is_empty() || self.turns_without_tick >= TURNS_WITHOUT_TICK_MAX;
+            self.turn(turn, ends && is_tick_due).await?;
+            if ends {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out requests, then what is due (if it is time for that), commits, answers.
+    async fn turn(&mut self, requests: Vec<Request>, ticks: bool) -> Result<(), GroupStoreError> {
         let mut turn = Turn::default();
         let now_ms = self.hosts.shared.clock.now_ms();
         for request in requests {
             self.handle(&mut turn, now_ms, request);
         }
-        self.tick(&mut turn, now_ms, is_last);
+        if ticks {
+            self.tick(&mut turn, now_ms);
+        }
         if !turn.writes.is_empty() {
             commit(&self.hosts.shared, self.id, self.row_epoch, turn.writes).await?;
         }
@@ -162,11 +194,7 @@ impl<S: Store> Host<'_, S> {
         Ok(())
     }
 
-    fn tick(&mut self, turn: &mut Turn, now_ms: i64, is_last: bool) {
-        self.turns_without_tick += 1;
-        if !is_last && self.turns_without_tick < TURNS_WITHOUT_TICK_MAX {
-            return;
-        }
+    fn tick(&mut self, turn: &mut Turn, now_ms: i64) {
         self.turns_without_tick = 0;
         if let Some(group) = &mut self.group {
             let effects = group.tick(now_ms);

@@ -1,7 +1,8 @@
 //! OffsetCommit, versions 2 to 9.
 //!
 //! Up to 4 the request says how long offsets are kept, from 6 each has a leader epoch, from 7 members can be static; a
-//! member of a group that does not exist is told so from 9 on, and before that its generation is no more.
+//! member of a group that does not exist is told so from 9 on, and before that its generation is no more. More than
+//! [`OFFSETS_MAX_BYTES`] at once is refused, as from Kafka, which takes less.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use tidegate_store::Store;
 use super::group_errors::{check_group_of_offsets, group_code, host_code};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
-use crate::group_host::CommittedOffset;
+use crate::group_host::{CommittedOffset, OFFSETS_MAX_BYTES};
 
 /// "As the broker keeps them", among retention times.
 const RETENTION_OF_BROKER: i64 = -1;
@@ -70,6 +71,13 @@ pub(crate) async fn handle(
         // Nothing is left to commit: no group is founded for that.
         return Answer::Now(answer(request, |topic, partition| {
             refused.get(&(topic, partition)).copied().unwrap_or(0)
+        }));
+    }
+    let bytes: usize = offsets.iter().map(|offset| offset.bytes(&request.group_id)).sum();
+    if bytes > OFFSETS_MAX_BYTES {
+        let code = ResponseError::InvalidCommitOffsetSize.code();
+        return Answer::Now(answer(request, |topic, partition| {
+            refused.get(&(topic, partition)).copied().unwrap_or(code)
         }));
     }
     let version = caller.version;

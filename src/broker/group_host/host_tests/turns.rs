@@ -1,15 +1,16 @@
 //! What waits is carried out in turns, in order, whatever a turn's commit takes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_format::GroupState;
 use tidegate_group::Reply;
-use tidegate_store::CommitError;
 use tidegate_store::faulty::{CommitFault, On, Point};
+use tidegate_store::{CommitError, MemoryStore, SystemClock, TransactionLimits};
 use tokio::time::advance;
 
-use super::super::GroupHostError;
+use super::super::{GroupHostError, OFFSETS_MAX_BYTES};
 use super::fixture::{GROUP, Process, at, by, heartbeat, join, memory, offset_rows, partition};
 
 #[tokio::test(start_paused = true)]
@@ -31,6 +32,33 @@ async fn commits_that_wait_are_one_transaction() {
         assert_eq!(other.answer().await, Ok(Ok(())));
     }
     assert_eq!(process.offsets().await.len(), 101);
+}
+
+/// Once they were one transaction however large they were: one that the store refused had the group loaded again, and all
+/// who waited with it, as often as they came.
+#[tokio::test(start_paused = true)]
+async fn commits_that_are_too_much_for_one_transaction_are_several() {
+    let limits = TransactionLimits { max_bytes: 2 * OFFSETS_MAX_BYTES, ..TransactionLimits::default() };
+    let process = Process::start(&MemoryStore::with_limits(Arc::new(SystemClock), limits)).await;
+    process.stable_group().await;
+    let mut gate = process.store.faults().hold(offset_rows(), Point::AfterCommit);
+    let first = process.commit(by("a"), at(0, 1)).await;
+    gate.reached().await;
+    let mut others = Vec::new();
+    for index in 1..=8 {
+        let mut large = at(index, 1);
+        large.value.metadata = "m".repeat(OFFSETS_MAX_BYTES - 1_000);
+        others.push(process.commit(by("a"), large).await);
+        others.push(process.commit(by("a"), at(100 + index, 1)).await);
+    }
+    let beat = process.hosts.send(GROUP, heartbeat("a", 1)).await;
+    gate.release();
+    assert_eq!(first.answer().await, Ok(Ok(())));
+    for other in others {
+        assert_eq!(other.answer().await, Ok(Ok(())));
+    }
+    assert_eq!(beat.answer().await, Ok(Reply::Heartbeat(Ok(()))));
+    assert_eq!(process.offsets().await.len(), 17);
 }
 
 #[tokio::test(start_paused = true)]

@@ -266,6 +266,12 @@ pub(super) async fn offset_commit(fixture: &Fixture, version: i16) {
     assert_eq!(code(&committing("", FLIGHTS, &[(0, 1)])).await, [0], "v{version}: offsets without a group");
     let long = committing(&"x".repeat(513), FLIGHTS, &[(0, 1)]);
     assert_eq!(code(&long).await, [E::InvalidGroupId.code()], "v{version}");
+    let mut much = good.clone();
+    much.topics = committing(&id, FLIGHTS, &[(1, 6); 600]).topics;
+    for partition in &mut much.topics[0].partitions {
+        partition.committed_metadata = Some(text(&"x".repeat(4_000)));
+    }
+    assert_eq!(code(&much).await, [E::InvalidCommitOffsetSize.code(); 600], "v{version}");
     let gone = if version >= 9 { E::GroupIdNotFound } else { E::IllegalGeneration };
     for (request, error) in [
         (good.clone().with_generation_id_or_member_epoch(9), E::IllegalGeneration),
