@@ -42,14 +42,13 @@ impl<S: Store> PartitionHosts<S> {
             wants.iter().filter_map(|want| self.watch(want.id).ok()).collect();
         loop {
             let seen: Vec<Option<Status>> = watches.iter_mut().map(StatusWatch::see).collect();
-            let results = self.read_all(wants, limits.max_bytes).await;
-            let bytes: usize = results.iter().flatten().map(|read| read.batches.bytes).sum();
+            let (results, readable) = self.read_all(wants, limits.max_bytes).await;
             let enough =
-                bytes >= limits.min_bytes || results.iter().any(Result::is_err) || watches.is_empty();
+                readable >= limits.min_bytes || results.iter().any(Result::is_err) || watches.is_empty();
             if enough || Instant::now() >= limits.until || limits.cancelled.is_cancelled() {
                 return results;
             }
-            let missing = (limits.min_bytes - bytes) as u64;
+            let missing = (limits.min_bytes - readable) as u64;
             tokio::select! {
                 () = sleep_until(limits.until) => {}
                 () = limits.cancelled.cancelled() => {}
@@ -58,23 +57,32 @@ impl<S: Store> PartitionHosts<S> {
         }
     }
 
+    /// Reads what is wanted, and tells how many bytes there are to be read within the limits. Where a partition has more
+    /// than it may give, that is the limit: the batch that would go beyond it is there as well, and who waited for so many
+    /// bytes would wait in vain. (Kafka cuts that batch in two.)
     async fn read_all(
         &self,
         wants: &[Want],
         max_bytes: usize,
-    ) -> Vec<Result<ReadResult, ReadPartitionError>> {
+    ) -> (Vec<Result<ReadResult, ReadPartitionError>>, usize) {
         let mut results = Vec::with_capacity(wants.len());
-        let mut bytes = 0;
+        let (mut room, mut readable) = (max_bytes, 0_usize);
+        let mut is_first = true;
         for want in wants {
-            let limit = ReadLimit {
-                max_bytes: want.max_bytes.min(max_bytes.saturating_sub(bytes)),
-                at_least_one: bytes == 0,
-            };
+            let limit = ReadLimit { max_bytes: want.max_bytes.min(room), at_least_one: is_first };
             let result = self.read_in_epoch(want, limit).await;
-            bytes += result.as_ref().map_or(0, |read| read.batches.bytes);
+            if let Ok(read) = &result {
+                let bytes = read.batches.bytes;
+                let has_more = read.batches.end().unwrap_or(want.from) < read.high_watermark;
+                readable = readable.saturating_add(if has_more { bytes.max(limit.max_bytes) } else { bytes });
+                is_first &= bytes == 0;
+                // Once there is no room for what a partition has, the others are not read only to be left out as well.
+                let is_full = has_more && bytes == 0 && room < want.max_bytes;
+                room = if is_full { 0 } else { room.saturating_sub(bytes) };
+            }
             results.push(result);
         }
-        results
+        (results, readable)
     }
 
     async fn read_in_epoch(&self, want: &Want, limit: ReadLimit) -> Result<ReadResult, ReadPartitionError> {

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use tidegate_format::Offset;
 use tidegate_outbox::Wakeup;
+use tidegate_store::ReadError;
+use tidegate_store::faulty::On;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fixture::{Broker, START_MS, batch, partition};
+use super::fixture::{Broker, START_MS, batch, config, partition};
 use super::{PollLimits, Want};
+use crate::settings::Settings;
 
 fn want(from: i64) -> Want {
     Want { id: partition(0), from: Offset(from), max_bytes: 1 << 20, epoch: None }
@@ -44,6 +47,46 @@ async fn a_long_poll_is_woken_by_an_append_without_any_time_going_by() {
         assert_eq!((read.batches.batches.len(), read.high_watermark), (1, Offset(round + 1)));
         assert_eq!(results[0].as_ref().expect("in range").batches.bytes, 0);
     }
+}
+
+/// Whoever asked for about as much as a partition may give once waited for its time with a whole log before it.
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_does_not_wait_for_bytes_that_its_limits_leave_out() {
+    let broker = Broker::new(2).await;
+    for index in [0, 0, 0, 0, 1, 1] {
+        broker.produce(partition(index), batch("x")).await.expect("a store that works");
+    }
+    let one = broker.hosts.poll(&[want(3)], &limits(1, 0)).await[0].as_ref().expect("in range").batches.bytes;
+    let began = Instant::now();
+    let most = one * 5 / 2;
+    let narrow = Want { max_bytes: most, ..want(0) };
+    let results = broker.hosts.poll(&[narrow], &limits(most, 60_000)).await;
+    assert_eq!(results[0].as_ref().expect("in range").batches.bytes, one * 2);
+    let all = PollLimits { max_bytes: most, ..limits(most, 60_000) };
+    let other = Want { id: partition(1), ..want(1) };
+    let results = broker.hosts.poll(&[other, want(0)], &all).await;
+    assert_eq!(results[1].as_ref().expect("in range").batches.bytes, one);
+    assert_eq!(began.elapsed(), Duration::ZERO, "there is as much as was asked for");
+    broker.hosts.poll(&[Want { max_bytes: most, ..want(2) }], &limits(most, 60_000)).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(60), "there are two batches left, and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_that_there_is_no_room_for_are_not_read() {
+    let settings = Settings { tail_cache_bytes: 0, read_ahead_bytes: 0, ..Settings::default() };
+    let broker = Broker::with(4, config(), settings).await;
+    for index in 0..4 {
+        broker.produce(partition(index), batch("x")).await.expect("a store that works");
+    }
+    let wants: Vec<Want> = (0..4).map(|index| Want { id: partition(index), ..want(0) }).collect();
+    let one =
+        broker.hosts.poll(&wants[..1], &limits(1, 0)).await[0].as_ref().expect("in range").batches.bytes;
+    // The first is read, and the second to find that it does not fit.
+    broker.store.faults().fail_begin(On::nth(2), ReadError::Unavailable { reason: "away".into() });
+    let results = broker.hosts.poll(&wants, &PollLimits { max_bytes: one * 3 / 2, ..limits(1, 0) }).await;
+    let bytes: Vec<_> = results.iter().map(|read| read.as_ref().map(|read| read.batches.bytes)).collect();
+    assert_eq!(bytes, [Ok(one), Ok(0), Ok(0), Ok(0)]);
+    assert!(results.iter().flatten().all(|read| read.high_watermark == Offset(1)), "each says where it ends");
 }
 
 #[tokio::test(start_paused = true)]

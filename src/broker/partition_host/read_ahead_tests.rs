@@ -63,6 +63,20 @@ async fn the_next_page_of_a_reader_that_is_behind_is_there_when_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_stays_for_a_reader_that_has_no_room_for_it_yet() {
+    let broker = broker(1, 1 << 20).await;
+    produce(&broker, 0, 4).await;
+    let page = 2 * batch_bytes(&broker).await;
+    read(&broker, 0, 0, page).await;
+    settle().await;
+    let none = ReadLimit { max_bytes: 0, at_least_one: false };
+    let found = broker.hosts.read(partition(0), Offset(2), none).await.expect("in range");
+    assert_eq!((found.batches.bytes, found.high_watermark), (0, Offset(4)));
+    assert!(broker.hosts.read(partition(0), Offset(5), none).await.is_err(), "what is out of range is told");
+    assert!(!needs_the_store(&broker, 0, 2, page).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_waits_for_its_page_while_that_is_being_read() {
     let broker = broker(1, 1 << 20).await;
     produce(&broker, 0, 4).await;
