@@ -48,8 +48,7 @@ impl Group {
         if !bounds.contains(&join.session_timeout_ms) {
             return Err(GroupError::InvalidSessionTimeout);
         }
-        let instance_is_empty = join.instance.as_ref().is_some_and(String::is_empty);
-        if instance_is_empty || Member::new(join).bytes("") > self.config.member_max_bytes {
+        if Member::new(join).bytes("") > self.config.member_max_bytes {
             return Err(GroupError::InvalidRequest);
         }
         Ok(())

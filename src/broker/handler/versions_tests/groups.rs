@@ -155,13 +155,15 @@ pub(super) async fn join_group(fixture: &Fixture, version: i16) {
         assert_eq!(answer.protocol_name, (version < 7).then(StrBytes::default), "v{version}");
     }
     if version >= 5 {
-        let id = new_group();
-        let member = joining(&id, version).with_group_instance_id(Some(text("seat 1A")));
-        let answer = fixture.ask(version, &member).await;
-        assert_eq!(answer.error_code, 0, "v{version}: a static member needs no id");
-        assert_eq!(answer.members[0].group_instance_id, Some(text("seat 1A")));
-        let fenced = member.with_member_id(text("another"));
-        assert_eq!(fixture.ask(version, &fenced).await.error_code, E::FencedInstanceId.code(), "v{version}");
+        // As for Kafka an empty instance id is one as well: some clients send what they were given.
+        for instance in ["seat 1A", ""] {
+            let member = joining(&new_group(), version).with_group_instance_id(Some(text(instance)));
+            let answer = fixture.ask(version, &member).await;
+            assert_eq!(answer.error_code, 0, "v{version}: a static member needs no id");
+            assert_eq!(answer.members[0].group_instance_id, Some(text(instance)));
+            let fenced = fixture.ask(version, &member.with_member_id(text("another"))).await;
+            assert_eq!(fenced.error_code, E::FencedInstanceId.code(), "v{version}");
+        }
     }
 }
 
