@@ -50,7 +50,8 @@ pub struct ConsumerOptions {
     pub fetch_max_bytes: i32,
     /// Bytes of one partition in an answer; one batch is always sent whole.
     pub partition_max_bytes: i32,
-    /// Bytes that are fetched ahead; fetching pauses at that. As sent, that is compressed.
+    /// Bytes that are fetched ahead; fetching pauses at that. As sent, that is compressed. Paused partitions keep what they have
+    /// beside it, at most their share of it and one answer.
     pub prefetch_bytes: usize,
     /// Bytes that one batch may decompress to.
     pub max_decompressed_bytes: usize,

@@ -112,7 +112,6 @@ pub(crate) struct Partitions {
     ahead: Ahead,
     assigned: BTreeMap<TopicPartition, Assigned>,
     queue: VecDeque<Chunk>,
-    buffered: usize,
     next_epoch: u64,
 }
 
@@ -139,7 +138,7 @@ pub(crate) struct Plan {
 
 impl Partitions {
     pub(crate) fn new(ahead: Ahead) -> Self {
-        Self { ahead, assigned: BTreeMap::new(), queue: VecDeque::new(), buffered: 0, next_epoch: 0 }
+        Self { ahead, assigned: BTreeMap::new(), queue: VecDeque::new(), next_epoch: 0 }
     }
 
     /// Reads this partition too, or from another place.
@@ -239,7 +238,9 @@ impl Partitions {
     ) -> Plan {
         let mut plan = Plan::default();
         let share = self.ahead.bytes / self.assigned.len().max(1);
-        let full = self.buffered >= self.ahead.bytes;
+        // What a paused partition has is handed out when it goes on: until then it holds up no other.
+        let in_turn = self.assigned.values().filter(|assigned| !assigned.paused);
+        let full = in_turn.map(|assigned| assigned.buffered).sum::<usize>() >= self.ahead.bytes;
         for (partition, assigned) in &mut self.assigned {
             if assigned.paused || assigned.under_way {
                 continue;
@@ -302,7 +303,6 @@ impl Partitions {
             }
             assigned.place = Place::At(next);
             assigned.buffered += batch.len();
-            self.buffered += batch.len();
             self.queue.push_back(Chunk {
                 partition: wish.partition.clone(),
                 topic: assigned.topic.clone(),
@@ -355,7 +355,6 @@ impl Partitions {
             |chunk: &Chunk| self.assigned.get(&chunk.partition).is_some_and(|assigned| assigned.paused);
         let place = self.queue.iter().position(|chunk| !is_paused(chunk))?;
         let chunk = self.queue.remove(place)?;
-        self.buffered -= chunk.batch.len();
         if let Some(assigned) = current(&mut self.assigned, &chunk.partition, chunk.epoch) {
             assigned.buffered -= chunk.batch.len();
         }
@@ -364,7 +363,6 @@ impl Partitions {
 
     fn drop_stale(&mut self) {
         self.queue.retain(|chunk| chunk.progress.is_live());
-        self.buffered = self.queue.iter().map(|chunk| chunk.batch.len()).sum();
         for (partition, assigned) in &mut self.assigned {
             let mine = self.queue.iter().filter(|chunk| chunk.partition == *partition);
             assigned.buffered = mine.map(|chunk| chunk.batch.len()).sum();

@@ -225,6 +225,23 @@ fn a_paused_partition_is_neither_fetched_nor_handed_out() {
 }
 
 #[test]
+fn what_paused_partitions_have_fetched_ahead_holds_up_no_other() {
+    const COUNT: i32 = 8;
+    let mut partitions = Partitions::new(Ahead { bytes: AHEAD });
+    (0..COUNT).for_each(|partition| partitions.assign(tp(partition), Start::Offset(0), None));
+    let Plan { fetches, .. } = plan(&mut partitions);
+    for wish in &fetches[&0].0 {
+        partitions.fetched(wish, batch(0, 15), 99).expect("more than a share");
+    }
+    assert!(plan(&mut partitions).fetches.is_empty(), "there is enough");
+    (1..COUNT).for_each(|partition| assert!(partitions.pause(&tp(partition), true)));
+    assert_eq!(partitions.next_chunk().expect("partition 0").partition, tp(0));
+    assert_eq!(fetch(plan(&mut partitions)), Wish { what: 15, ..fetches[&0].0[0].clone() });
+    (1..COUNT).for_each(|partition| assert!(partitions.pause(&tp(partition), false)));
+    assert!(plan(&mut partitions).fetches.is_empty(), "what they have counts again");
+}
+
+#[test]
 fn bytes_that_are_no_batches_are_an_error() {
     let mut partitions = at(0);
     let wish = fetch(plan(&mut partitions));
