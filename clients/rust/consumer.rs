@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, timeout_at};
 
 pub use assignor::Assignor;
 pub use listener::{OffsetCommitter, RebalanceListener};
@@ -190,8 +189,7 @@ impl Consumer {
         self.deal_with_handed_out();
         let shared = self.shared.clone();
         let _inside = shared.enter_poll();
-        let deadline = Instant::now() + timeout;
-        let Ok(first) = timeout_at(deadline, self.next()).await else { return Ok(Vec::new()) };
+        let Ok(first) = tokio::time::timeout(timeout, self.next()).await else { return Ok(Vec::new()) };
         let mut records = vec![first?];
         while records.len() < self.shared.options.max_poll_records {
             match self.next_there() {
@@ -302,11 +300,8 @@ impl Consumer {
         let known = self.shared.partitions().pause(partition, true);
         // What is left of its batch is handed out later.
         if self.current.as_ref().is_some_and(|current| current.chunk.partition == *partition) {
-            let next = self.position(partition);
             self.current = None;
-            if let Some(offset) = next {
-                self.shared.partitions().seek(partition, Start::Offset(offset));
-            }
+            self.fetch_again(partition);
         }
         assigned(known, partition)
     }

@@ -131,6 +131,23 @@ async fn a_record_that_is_not_dealt_with_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_record_in_hand_is_not_dealt_with_because_its_partition_is_paused() {
+    let cluster = FakeCluster::start(1).await;
+    write(&cluster, 0, 3);
+    let mut consumer = subscribed(&cluster, options()).await;
+    let dealt_with = |consumer: &Consumer| consumer.shared.partitions().to_commit();
+    assert_eq!(consumer.recv().await.expect("a record").offset, 0);
+    assert_eq!(consumer.recv().await.expect("a record").offset, 1);
+    assert_eq!(dealt_with(&consumer), [(tp(0), 1)].into());
+    consumer.pause(&tp(0)).expect("it is assigned");
+    assert_eq!(dealt_with(&consumer), [(tp(0), 1)].into(), "offset 1 is in hand");
+    consumer.resume(&tp(0)).expect("it is assigned");
+    // For as long as it takes.
+    assert_eq!(consumer.poll(Duration::MAX).await.expect("a record").len(), 1);
+    assert_eq!(dealt_with(&consumer), [(tp(0), 2)].into());
+}
+
+#[tokio::test]
 async fn without_auto_commit_only_commit_commits() {
     let cluster = FakeCluster::start(1).await;
     write(&cluster, 0, 5);

@@ -9,8 +9,8 @@ use tidegate_protocol::batch::{self, BatchHeader, Records};
 
 use super::partitions::{Chunk, Progress};
 use super::unreadable::Unreadable;
-use super::{Consumer, ConsumerRecord, Start};
-use crate::Error;
+use super::{Consumer, ConsumerRecord};
+use crate::{Error, TopicPartition};
 
 /// The batch that is being handed out.
 #[derive(Debug)]
@@ -79,11 +79,9 @@ impl Consumer {
 
     /// What is damaged is fetched again, from where the last good record ends: perhaps it was the way here that did it.
     fn damaged(&mut self, chunk: &Chunk, error: batch::BatchError) -> Error {
-        let mut partitions = self.shared.partitions();
         if chunk.progress.is_live() {
-            let from = partitions.position(&chunk.partition).unwrap_or(chunk.from);
-            partitions.seek(&chunk.partition, Start::Offset(from));
-            self.shared.fetch_wake.notify_one();
+            self.fetch_again(&chunk.partition);
+            let from = self.position(&chunk.partition).unwrap_or(chunk.from);
             self.unreadable = BatchHeader::decode(&chunk.batch).ok().map(|header| Unreadable {
                 partition: chunk.partition.clone(),
                 position: from,
@@ -95,6 +93,16 @@ impl Consumer {
             });
         }
         error.into()
+    }
+
+    /// Has what is left of a partition's batch fetched again. What the application has in hand is not dealt with by that.
+    pub(super) fn fetch_again(&mut self, partition: &TopicPartition) {
+        let Some((before, after)) = self.shared.partitions().fetch_again(partition) else { return };
+        for (progress, _) in self.handed_out.iter_mut().filter(|(progress, _)| Arc::ptr_eq(progress, &before))
+        {
+            *progress = after.clone();
+        }
+        self.shared.fetch_wake.notify_one();
     }
 
     /// The application is back for more, so it has dealt with what it got.

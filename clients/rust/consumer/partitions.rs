@@ -179,11 +179,29 @@ impl Partitions {
 
     /// Goes on from another place. Says whether the partition is read at all.
     pub(crate) fn seek(&mut self, partition: &TopicPartition, start: Start) -> bool {
+        let (place, progress) = begin(start);
+        self.go_on(partition, place, progress)
+    }
+
+    /// Drops what was fetched, to fetch it again from the next offset to hand out on. What was dealt with stays as it was. Gives
+    /// the progress before and from now on; none if that offset is not known.
+    pub(crate) fn fetch_again(
+        &mut self,
+        partition: &TopicPartition,
+    ) -> Option<(Arc<Progress>, Arc<Progress>)> {
+        let offset = self.position(partition)?;
+        let before = self.assigned.get(partition)?.progress.clone();
+        let after = Progress::at(offset);
+        after.deal_with(before.dealt_with.load(Ordering::Acquire));
+        self.go_on(partition, Place::At(offset), after.clone()).then_some((before, after))
+    }
+
+    fn go_on(&mut self, partition: &TopicPartition, place: Place, progress: Arc<Progress>) -> bool {
         self.next_epoch += 1;
         let epoch = self.next_epoch;
         let Some(assigned) = self.assigned.get_mut(partition) else { return false };
         assigned.progress.end();
-        (assigned.place, assigned.progress) = begin(start);
+        (assigned.place, assigned.progress) = (place, progress);
         assigned.epoch = epoch;
         assigned.under_way = false;
         assigned.not_before = None;
