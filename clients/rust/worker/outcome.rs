@@ -15,7 +15,7 @@ pub enum Outcome {
     /// It is handled: what the handler did in its transaction and that the event is done are committed together.
     Ack,
     /// Not now: again at that time, in milliseconds since the Unix epoch. It does not count as a failure, and what the handler
-    /// did in its transaction is undone. Later events with the same key wait.
+    /// did in its transaction is undone. Later events with the same key wait. A time that is over is half a second from now.
     RetryAt(i64),
     /// Never: the event becomes a dead letter, with this reason. What the handler did in its transaction is undone.
     Reject(String),

@@ -43,6 +43,12 @@ pub(crate) fn rest_ms(rests: u32) -> i64 {
     REST_MAX_MS.min(REST_MS << rests.min(8))
 }
 
+/// When what a handler has put off until `due_ms` is tried again. If that is over already, as of a time in seconds, not at once:
+/// it would be handled over and over without a pause.
+pub(crate) fn put_off_until(due_ms: i64, now_ms: i64) -> i64 {
+    if due_ms > now_ms { due_ms } else { now_ms.saturating_add(REST_MS) }
+}
+
 /// What becomes of an event whose handling failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -65,7 +71,9 @@ impl RetryPolicy {
     /// Decides about an event that has now failed, and had failed so often before.
     pub(crate) fn decide(&self, failure: Failure, failures: u32, now_ms: i64, random: u128) -> Verdict {
         match failure {
-            Failure::NotBefore(due_ms) => Verdict::TryAgain { due_ms, failures, cause: None },
+            Failure::NotBefore(due_ms) => {
+                Verdict::TryAgain { due_ms: put_off_until(due_ms, now_ms), failures, cause: None }
+            }
             Failure::Rejected(cause) => Verdict::DeadLetter { cause, attempts: failures + 1 },
             Failure::Failed(cause) if failures >= self.retries_max => {
                 Verdict::DeadLetter { cause, attempts: failures + 1 }
@@ -124,5 +132,10 @@ mod tests {
         assert_eq!(rejected, Verdict::DeadLetter { cause: "never".into(), attempts: 1 });
         let later = policy.decide(Failure::NotBefore(99), 5, 0, 0);
         assert_eq!(later, Verdict::TryAgain { due_ms: 99, failures: 5, cause: None });
+        for over_ms in [i64::MIN, 1_790_000_000, 1_790_000_000_000] {
+            let again = policy.decide(Failure::NotBefore(over_ms), 5, 1_790_000_000_000, 0);
+            let expected = Verdict::TryAgain { due_ms: 1_790_000_000_500, failures: 5, cause: None };
+            assert_eq!(again, expected, "not over and over");
+        }
     }
 }
