@@ -20,6 +20,8 @@ use super::retry::RetryPolicy;
 use super::run::Run;
 use crate::{ClientOptions, Consumer, ConsumerOptions, Db, OffsetSpec, TopicPartition, Tx};
 
+/// The longest of the times that a worker is told: what is longer is for ever.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Rebalances that may wait to be taken in.
 const REBALANCES: usize = 16;
 
@@ -89,7 +91,7 @@ impl<S: Store> WorkerBuilder<S> {
     /// How long handling an event may take (30 s). What takes longer has failed. A transaction lives no longer than
     /// `transaction.max.ms` (60 s).
     pub fn handler_timeout(mut self, timeout: Duration) -> Self {
-        self.options.handler_timeout = timeout;
+        self.options.handler_timeout = timeout.min(FOR_EVER);
         self
     }
 
@@ -113,13 +115,13 @@ impl<S: Store> WorkerBuilder<S> {
 
     /// How long what is being handled may take when its partition goes to another member (10 s). Then it is given back.
     pub fn revoke_grace(mut self, grace: Duration) -> Self {
-        self.options.revoke_grace = grace;
+        self.options.revoke_grace = grace.min(FOR_EVER);
         self
     }
 
     /// How long what is being handled may take when the worker is stopped (30 s). Then it is given back.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
-        self.options.stop_grace = grace;
+        self.options.stop_grace = grace.min(FOR_EVER);
         self
     }
 
@@ -181,7 +183,7 @@ impl<S: Store> WorkerBuilder<S> {
         let stop = CancellationToken::new();
         let run = Run::new(Arc::new(context), options, consumer, rebalances);
         let task = tokio::spawn(run.run(stop.clone()));
-        Ok(Worker { stop, task, counters })
+        Ok(Worker { stop, task, is_told: false, counters })
     }
 }
 
@@ -191,6 +193,8 @@ impl<S: Store> WorkerBuilder<S> {
 pub struct Worker {
     stop: CancellationToken,
     task: JoinHandle<Result<(), WorkerError>>,
+    /// What became of the task was told.
+    is_told: bool,
     counters: Arc<Counters>,
 }
 
@@ -209,18 +213,23 @@ impl Worker {
     /// Takes no more events, finishes what is being handled or gives it back, and leaves the group.
     ///
     /// # Errors
-    /// What ended it before.
+    /// What ended it before, unless [`ended`](Self::ended) has told that.
     pub async fn stop(mut self) -> Result<(), WorkerError> {
         self.stop.cancel();
         self.ended().await
     }
 
-    /// Waits until it ends by itself, which is always an error that no retry helps.
+    /// Waits until it ends by itself, which is always an error that no retry helps. At once if that was told before.
     ///
     /// # Errors
-    /// What ended it.
+    /// What ended it, once.
     pub async fn ended(&mut self) -> Result<(), WorkerError> {
-        match (&mut self.task).await {
+        if self.is_told {
+            return Ok(());
+        }
+        let ended = (&mut self.task).await;
+        self.is_told = true;
+        match ended {
             Ok(ended) => ended,
             Err(error) => Err(WorkerError::Ended(error.to_string())),
         }
@@ -260,10 +269,59 @@ where
     F: Fn(Event, Tx<S>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoOutcome> + Send + 'static,
 {
-    let mut worker = builder.start(handler).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut worker = tokio::select! {
+        started = builder.start(handler) => started?,
+        // The brokers may be away for as long as one waits for them.
+        () = &mut shutdown => return Ok(()),
+    };
     tokio::select! {
         ended = worker.ended() => return ended,
         () = shutdown => {}
     }
     worker.stop().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_model::{DbSettings, NoWakeup};
+    use tidegate_store::{MemoryStore, SystemClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ended_a_worker_is_told_once_and_it_can_be_stopped_after_that() {
+        let ended = || {
+            let task = tokio::spawn(async { Err(WorkerError::Ended("by itself".into())) });
+            Worker { stop: CancellationToken::new(), task, is_told: false, counters: Arc::default() }
+        };
+        assert!(ended().stop().await.is_err(), "nobody was told before");
+        let mut worker = ended();
+        assert!(worker.ended().await.is_err());
+        assert!(worker.ended().await.is_ok());
+        assert!(worker.stop().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_time_without_end_is_one() {
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+        let longest = Duration::MAX;
+        let worker = Worker::builder(db, ClientOptions::new("127.0.0.1:1"));
+        let Options { handler_timeout, revoke_grace, stop_grace, .. } =
+            worker.handler_timeout(longest).revoke_grace(longest).stop_grace(longest).options;
+        for time in [handler_timeout, revoke_grace, stop_grace] {
+            assert!(std::time::Instant::now().checked_add(time).is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_shut_down_before_it_reached_a_broker_waits_for_none() {
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let db = Db::new(store, DbSettings::default(), Arc::new(NoWakeup));
+        // Nobody listens at the first port.
+        let worker = Worker::builder(db, ClientOptions::new("127.0.0.1:1")).group("g").topics(["t"]);
+        let ended = run_worker(worker, |_, _| async { crate::Outcome::Ack }, async {}).await;
+        assert!(ended.is_ok(), "{ended:?}");
+    }
 }
