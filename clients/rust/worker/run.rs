@@ -104,7 +104,7 @@ impl<S: Store> Run<S> {
                 break;
             }
             self.start();
-            self.pace()?;
+            self.pace();
             let wake = self.next_wake();
             let may_take = !self.is_stopping && self.no_records_before <= Instant::now();
             tokio::select! {
@@ -261,9 +261,9 @@ impl<S: Store> Run<S> {
         held.state = State::Working(place, Box::new(work));
         held.is_paused = false;
         held.refresh_at_ms = now_ms + REFRESH_MS;
-        // It may have been taken away meanwhile; then nothing of it is handed out.
+        // It may have been taken away meanwhile, also between the two: then nothing of it is handed out.
         if self.consumer.seek(at, Start::Offset(committed)).is_ok() {
-            self.consumer.resume(at)?;
+            let _gone = self.consumer.resume(at);
         }
         Ok(())
     }
@@ -284,7 +284,8 @@ impl<S: Store> Run<S> {
             return self.loaded(&at, loaded);
         }
         if let Done::Skip { skip, ended } = done {
-            return self.skipped(&at, skip, &ended);
+            self.skipped(&at, skip, &ended);
+            return Ok(());
         }
         if held.is_draining && matches!(done, Done::Advance { is_made: None, .. }) {
             // Whoever has the partition next moves its committed offset.
@@ -357,25 +358,20 @@ impl<S: Store> Run<S> {
     }
 
     /// Has the consumer hand out no more of partitions of which enough waits.
-    fn pace(&mut self) -> Result<(), WorkerError> {
+    fn pace(&mut self) {
         let share = (self.options.buffer_bytes / self.held.len().max(1)).max(SHARE_MIN_BYTES);
         if !self.held.values().any(|held| held.is_paused || held.waiting_bytes() >= share) {
-            return Ok(());
+            return;
         }
-        let assigned: BTreeSet<TopicPartition> = self.consumer.assignment().into_iter().collect();
-        let readable = |held: &Held| held.unreadable.is_none();
-        let held = self.held.iter_mut().filter(|(at, held)| assigned.contains(*at) && readable(held));
-        for (at, held) in held {
+        for (at, held) in self.held.iter_mut().filter(|(_, held)| held.unreadable.is_none()) {
             let waiting = held.waiting_bytes();
+            // One that is not assigned any more is given up soon: a rebalance goes on beside this.
             if !held.is_paused && waiting >= share {
-                held.is_paused = true;
-                self.consumer.pause(at)?;
+                held.is_paused = self.consumer.pause(at).is_ok();
             } else if held.is_paused && waiting <= share / 2 {
-                held.is_paused = false;
-                self.consumer.resume(at)?;
+                held.is_paused = self.consumer.resume(at).is_err();
             }
         }
-        Ok(())
     }
 
     fn begin_to_give_up(

@@ -64,32 +64,24 @@ impl<S: Store> Run<S> {
     }
 
     /// Takes in what came of that.
-    pub(super) fn skipped(
-        &mut self,
-        at: &TopicPartition,
-        skip: Option<Skip>,
-        ended: &Ended,
-    ) -> Result<(), WorkerError> {
+    pub(super) fn skipped(&mut self, at: &TopicPartition, skip: Option<Skip>, ended: &Ended) {
         let now_ms = self.context.now_ms();
         if *ended == Ended::Moved {
-            self.reload(at);
-            return Ok(());
+            return self.reload(at);
         }
-        let Some(held) = self.held.get_mut(at) else { return Ok(()) };
+        let Some(held) = self.held.get_mut(at) else { return };
         let is_done = *ended == Ended::Handled;
         if let State::Working(_, work) = &mut held.state {
             work.skipped(now_ms, skip, is_done);
         }
         if !is_done {
             held.unreadable.iter_mut().for_each(|met| met.given_back(now_ms));
-            return Ok(());
+            return;
         }
         if let Some(met) = held.unreadable.take()
             && self.consumer.seek(at, Start::Offset(met.unreadable.last + 1)).is_ok()
         {
-            held.is_paused = false;
-            self.consumer.resume(at)?;
+            held.is_paused = self.consumer.resume(at).is_err();
         }
-        Ok(())
     }
 }
