@@ -53,7 +53,8 @@ impl HandlerError {
     /// A failure that counts unless it comes of a [transient](model::Error::is_transient) error of a store, by the error's type:
     /// [`model::Error`], [`HandlerError`], or a box of an error that one of these is the source of.
     fn of<E: Display + 'static>(error: &E) -> Self {
-        Self { cause: error.to_string(), is_transient: is_transient(error) }
+        // Some errors say in this form what has caused them (`anyhow`'s).
+        Self { cause: format!("{error:#}"), is_transient: is_transient(error) }
     }
 }
 
@@ -134,6 +135,22 @@ mod tests {
 
     fn counts<E: Display + 'static>(error: E) -> bool {
         !Err::<(), E>(error).into_outcome().expect_err("it failed").is_transient
+    }
+
+    /// As `anyhow`'s: in its long form it says what has caused it.
+    #[derive(Debug)]
+    struct WithCauses;
+
+    impl Display for WithCauses {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(if f.alternate() { "not billed: no such customer" } else { "not billed" })
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_says_what_the_error_knows_of_its_causes() {
+        let failed = Err::<(), _>(WithCauses).into_outcome().expect_err("it failed");
+        assert_eq!(failed.to_string(), "not billed: no such customer");
     }
 
     #[test]
