@@ -142,6 +142,34 @@ async fn rows_are_found_by_bytes_in_their_order() {
     assert!(matches!(taken, Err(Error::Unique { index: "by_seal", .. })));
 }
 
+/// A measure, found by its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "measures", skip_unchanged)]
+struct Measure {
+    id: i64,
+    #[model(index)]
+    value: f64,
+    /// As much as fits.
+    steps: u128,
+}
+
+#[tokio::test]
+async fn a_float_is_in_its_row_to_the_last_bit_as_it_is_in_its_index() {
+    let db = fixture().db;
+    // Some whose shortest decimal form is read back as a neighbour by a reader that is in a hurry.
+    let mut values: Vec<f64> = (1..200_u64)
+        .map(|n| f64::from_bits(n.wrapping_mul(0x9E37_79B9_7F4A_7C15) & 0x7FDF_FFFF_FFFF_FFFF))
+        .collect();
+    values.extend([f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 0.1 + 0.2, 1e23]);
+    for (id, value) in (0..).zip(values) {
+        save(&db, &Measure { id, value, steps: 0 }).await.expect("committed");
+        let snapshot = read(&db).await;
+        let found = snapshot.query::<Measure>("by_value").value(value).first().await.expect("answered");
+        assert_eq!(found.map(|found| found.value.to_bits()), Some(value.to_bits()), "{value:e}");
+    }
+    assert_eq!(db.verify::<Measure>().await.expect("readable").differences, []);
+}
+
 #[tokio::test]
 async fn rows_are_found_by_truth_and_small_floats() {
     let weights = [-0.0, 0.1, -1.5, f32::MIN_POSITIVE, f32::MAX, f32::MIN];
