@@ -171,6 +171,16 @@ async fn a_float_is_in_its_row_to_the_last_bit_as_it_is_in_its_index() {
 }
 
 #[tokio::test]
+async fn whole_numbers_of_more_than_64_bits_that_differ_are_a_change() {
+    let db = fixture().db;
+    for steps in [u128::MAX, u128::MAX - 1, u128::MAX - 9, 3 << 64, (3 << 64) + 1] {
+        save(&db, &Measure { id: 1, value: 0.5, steps }).await.expect("committed");
+        let found = read(&db).await.find::<Measure>(1).await.expect("read").expect("there");
+        assert_eq!(found.steps, steps);
+    }
+}
+
+#[tokio::test]
 async fn rows_are_found_by_truth_and_small_floats() {
     let weights = [-0.0, 0.1, -1.5, f32::MIN_POSITIVE, f32::MAX, f32::MIN];
     let db = samples(6, |n, one| {

@@ -43,7 +43,8 @@ pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// there were upgrades when it was written: append to this list, and never take anything from it.
     const UPGRADES: &'static [Upgrade] = &[];
 
-    /// Whether writing a row as it is already is no write: nothing is stored and no event announced.
+    /// Whether writing a row as it is already is no write: nothing is stored and no event announced. The order of maps does not
+    /// count, that of lists does: a `HashSet` is written in another one each time, a `BTreeSet` is not.
     const SKIPS_UNCHANGED: bool = false;
 
     /// Whether [`stored`](Model::stored) looks at the time or at the row before.
