@@ -170,6 +170,30 @@ async fn a_float_is_in_its_row_to_the_last_bit_as_it_is_in_its_index() {
     assert_eq!(db.verify::<Measure>().await.expect("readable").differences, []);
 }
 
+/// What somebody has sent, as it came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "notes")]
+struct Note {
+    id: i64,
+    sent: serde_json::Value,
+}
+
+#[tokio::test]
+async fn a_row_that_could_not_be_read_again_for_its_depth_is_refused() {
+    let db = fixture().db;
+    let nested = |levels: usize| serde_json::from_str(&("[".repeat(levels) + &"]".repeat(levels)));
+    for levels in [1, 119, 120, 127] {
+        let note = Note { id: 1, sent: nested(levels).expect("JSON that is read") };
+        let written = save(&db, &note).await;
+        if levels > 119 {
+            assert!(matches!(written, Err(Error::Input(InputError::Encode { .. }))), "{written:?}");
+        } else {
+            assert_eq!(written, Ok(()));
+            assert_eq!(read(&db).await.find::<Note>(1).await, Ok(Some(note)));
+        }
+    }
+}
+
 #[tokio::test]
 async fn whole_numbers_of_more_than_64_bits_that_differ_are_a_change() {
     let db = fixture().db;

@@ -32,7 +32,8 @@ pub struct Stamp<'a, M> {
 
 /// A type whose values are rows of a table. `#[derive(Model)]` writes this down from attributes.
 ///
-/// Rows are kept as JSON, which has no NaN and no infinite numbers: a row with one is refused by the name of its field.
+/// Rows are kept as JSON, which has no NaN and no infinite numbers: a row with one is refused by the name of its field. So is one
+/// whose lists and maps are within one another more than 120 levels deep, as it could not be read again.
 /// Fields that are added later need `#[serde(default)]` or one more of [`UPGRADES`](Model::UPGRADES).
 pub trait Model: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// The table's name: 1 to 128 ASCII letters, digits, `.`, `_` and `-`. It is also the topic of its events, unless

@@ -1,6 +1,5 @@
 //! A row: its keys, and how it becomes bytes and comes back.
 
-use std::cell::Cell;
 use std::io;
 
 use bytes::Bytes;
@@ -11,6 +10,9 @@ use tidegate_format::{ManifestKey, ModelId, ModelKey, ModelValue, check_table_na
 use crate::model::schema_version;
 use crate::upgrade::upgrade;
 use crate::{Error, InputError, Model, finite};
+
+/// How deep a row may be: what reads it gives up at 128 levels, and an event may have the row within something else.
+const ROW_LEVELS_MAX: u32 = 120;
 
 /// Where a row is.
 #[derive(Clone)]
@@ -51,11 +53,15 @@ fn check_id(table: &'static str, id: &ModelId) -> Result<(), InputError> {
 
 /// A model as JSON, of at most `max_bytes`.
 pub(crate) fn encode_body<M: Model>(model: &M, id: &ModelId, max_bytes: usize) -> Result<Bytes, InputError> {
-    let (body, has_null) = to_json(model).map_err(|error| InputError::Encode {
-        table: M::TABLE,
-        id: id.clone(),
-        reason: error.to_string(),
-    })?;
+    let refused = |reason: String| InputError::Encode { table: M::TABLE, id: id.clone(), reason };
+    let (body, Noted { has_null, deepest, .. }) =
+        to_json(model).map_err(|error| refused(error.to_string()))?;
+    if deepest > ROW_LEVELS_MAX {
+        let limit = ROW_LEVELS_MAX;
+        return Err(refused(format!(
+            "it is {deepest} levels deep, and no more than {limit} can be read again"
+        )));
+    }
     if has_null && let Some(field) = finite::find_not_finite(model) {
         return Err(InputError::NotFinite { table: M::TABLE, id: id.clone(), field });
     }
@@ -66,21 +72,55 @@ pub(crate) fn encode_body<M: Model>(model: &M, id: &ModelId, max_bytes: usize) -
     Ok(body.into())
 }
 
-/// A model as JSON, and whether there is a null in it: what a number that is not finite becomes, among others.
-fn to_json(model: &impl Serialize) -> serde_json::Result<(Vec<u8>, bool)> {
+/// A model as JSON, and what was noted of it.
+fn to_json(model: &impl Serialize) -> serde_json::Result<(Vec<u8>, Noted)> {
     let mut body = Vec::with_capacity(128);
-    let has_null = Cell::new(false);
-    model.serialize(&mut Serializer::with_formatter(&mut body, NoteNull(&has_null)))?;
-    Ok((body, has_null.get()))
+    let mut noted = Noted::default();
+    model.serialize(&mut Serializer::with_formatter(&mut body, &mut noted))?;
+    Ok((body, noted))
 }
 
-/// Compact JSON, noting whether it has a null.
-struct NoteNull<'a>(&'a Cell<bool>);
+/// Compact JSON, noting what may not come back as it was.
+#[derive(Default)]
+struct Noted {
+    /// What a number that is not finite becomes, among others.
+    has_null: bool,
+    depth: u32,
+    /// How many arrays and objects were within one another at most.
+    deepest: u32,
+}
 
-impl Formatter for NoteNull<'_> {
+impl Noted {
+    fn enter(&mut self) {
+        self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
+    }
+}
+
+impl Formatter for &mut Noted {
     fn write_null<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.set(true);
+        self.has_null = true;
         writer.write_all(b"null")
+    }
+
+    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter();
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter();
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
     }
 }
 
