@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_format::{BackfillKey, BackfillValue, ModelId, ModelKey, ModelValue, check_table_name};
-use tidegate_store::{Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, Txn};
 
 use crate::built::{Definition, Listing};
 use crate::entries::{Entries, listed_in};
@@ -17,7 +17,7 @@ use crate::row::{self, Place};
 use crate::tx::Open;
 use crate::{Db, Error, InputError, Model};
 
-/// How many rows one transaction looks at.
+/// How many rows one transaction looks at; half as many if their entries are more than the store takes at once, and so on.
 pub const BACKFILL_ROWS: usize = 100;
 /// A transaction ends early once the rows that it has read have this many bytes.
 const ROUND_BYTES: usize = 4 << 20;
@@ -92,10 +92,14 @@ impl<S: Store> Db<S> {
     /// [`Error::OtherDefinition`] if a release with another definition writes the table meanwhile, and what the store
     /// says.
     pub async fn backfill<M: Model>(&self) -> Result<Backfilled, Error> {
+        let mut rows = BACKFILL_ROWS;
         loop {
-            let state = self.backfill_step::<M>(BACKFILL_ROWS).await?;
-            if state.is_done {
-                return Ok(state);
+            match self.backfill_step::<M>(rows).await {
+                Ok(state) if state.is_done => return Ok(state),
+                Ok(_) => {}
+                // Rows that are small may have many entries.
+                Err(Error::Commit(CommitError::TooLarge { .. })) if rows > 1 => rows /= 2,
+                Err(error) => return Err(error),
             }
         }
     }

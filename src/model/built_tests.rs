@@ -1,10 +1,12 @@
 //! Which indexes and references answer: those that have all rows, whoever writes the table.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tidegate_format::BuiltKey;
-use tidegate_store::{MemoryStore, Store, Txn};
+use tidegate_store::{ManualClock, MemoryStore, Store, TransactionLimits, Txn};
 
-use crate::fixture::{Fixture, fixture, memory_store};
+use crate::fixture::{Fixture, NOW_MS, fixture, memory_store};
 use crate::{Db, DbSettings, Error, Model, QueryError};
 
 /// A ticket as an earlier release knows it.
@@ -186,4 +188,44 @@ async fn two_first_rows_of_a_table_do_not_both_list_its_indexes() {
     let list = txn.get(&BuiltKey { table: "tickets".into() }.encode()).await.expect("read");
     let list = tidegate_format::BuiltValue::decode(list.expect("there")).expect("a list");
     assert_eq!(list.built.len(), 1, "the index that the earlier release keeps");
+}
+
+/// A crate with more labels than its row is large.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "crates")]
+struct PlainCrate {
+    id: i64,
+    labels: Vec<u16>,
+}
+
+/// The same, found by them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Model)]
+#[model(crate = crate, table = "crates")]
+struct LabelledCrate {
+    id: i64,
+    #[model(index)]
+    labels: Vec<u16>,
+}
+
+#[tokio::test]
+async fn rows_with_more_entries_than_the_store_takes_at_once_are_brought_and_mended_a_few_at_a_time() {
+    let limits = TransactionLimits { max_bytes: 64 << 10, ..TransactionLimits::default() };
+    let db = || {
+        let store = MemoryStore::with_limits(Arc::new(ManualClock::at(NOW_MS)), limits);
+        Fixture::over(store, DbSettings::default()).db
+    };
+    for repairs in [false, true] {
+        let db = db();
+        for id in 0..40 {
+            let row = &PlainCrate { id, labels: (0..100).collect() };
+            db.transaction(|tx| async move { tx.insert(row).await }).await.expect("committed");
+        }
+        if repairs {
+            assert_eq!(db.repair::<LabelledCrate>().await.map(|mended| mended.rows), Ok(40));
+        }
+        assert_eq!(db.backfill::<LabelledCrate>().await.map(|state| state.rows), Ok(40));
+        assert_eq!(db.verify::<LabelledCrate>().await.map(|compared| compared.differing), Ok(0));
+        let snapshot = db.snapshot().await.expect("read");
+        assert_eq!(snapshot.query::<LabelledCrate>("by_labels").value(7).count().await, Ok(40));
+    }
 }

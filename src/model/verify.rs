@@ -10,14 +10,14 @@ use bytes::Bytes;
 use tidegate_format::{
     IndexKey, Kind, ManifestKey, ModelId, ModelKey, ReferenceKey, UniqueKey, UniqueValue, check_table_name,
 };
-use tidegate_store::{Direction, KeyRange, ScanLimit, Store, Txn};
+use tidegate_store::{CommitError, Direction, KeyRange, ScanLimit, Store, Txn};
 
 use crate::entries::{Entries, listed_in, put_manifest, row_key, value_of};
 use crate::row::{self, Place};
 use crate::tx::Open;
 use crate::{Db, Error, InputError, Model};
 
-/// How many rows or keys one transaction looks at.
+/// How many rows or keys one transaction looks at; half as many if mending them is more than the store takes at once, and so on.
 const ROUND: usize = 200;
 /// How many keys are read in one round, but for those of one row.
 const ROUND_KEYS: usize = 1_000;
@@ -125,11 +125,12 @@ impl<S: Store> Db<S> {
         all: &mut Verified,
     ) -> Result<(), Error> {
         let mut rest = KeyRange::new(range.0, range.1);
+        let mut count = ROUND;
         loop {
             let page_range = &rest;
             let page = self.transaction(|tx| async move {
                 let mut open = tx.lock_to_write().await?;
-                let limit = ScanLimit { count: ROUND, value_bytes: ROUND_BYTES };
+                let limit = ScanLimit { count, value_bytes: ROUND_BYTES };
                 let page = open.txn.scan(page_range, limit, Direction::Forward).await?;
                 let Some((last, _)) = page.last().cloned() else { return Ok(None) };
                 let found = match Kind::of_key(&last) {
@@ -139,7 +140,15 @@ impl<S: Store> Db<S> {
                 };
                 Ok(Some((found, last)))
             });
-            let Some((found, last)) = page.await? else { return Ok(()) };
+            let page = match page.await {
+                // Rows that are small may lack many entries.
+                Err(Error::Commit(CommitError::TooLarge { .. })) if count > 1 => {
+                    count /= 2;
+                    continue;
+                }
+                page => page?,
+            };
+            let Some((found, last)) = page else { return Ok(()) };
             all.add(found, mends);
             rest.start = KeyRange::successor(&last);
         }
