@@ -176,7 +176,7 @@ async fn send_hints(address: String, pool: Arc<Pool>, waiting: Arc<Waiting>, cou
 async fn send_hint(address: &str, pool: &Pool, hint: &Hint) -> Result<(), Error> {
     let connection = pool.get(address, Purpose::Store(CONNECTION)).await?;
     let version = connection.extension().await?.welcome.version;
-    let reply = connection.start_extension(version, hint, connection.request_timeout()).await?;
+    let mut reply = connection.start_extension(version, hint, connection.request_timeout()).await?;
     match reply.wait().await?.outcome {
         Ok(Done) => Ok(()),
         Err(failure) => Err(Error::Invalid(crate::remote::describe(failure))),

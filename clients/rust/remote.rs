@@ -14,6 +14,7 @@ pub(crate) mod greeting;
 mod lanes;
 mod options;
 mod scan;
+mod session;
 mod time;
 mod txn;
 
@@ -23,14 +24,14 @@ use std::time::Duration;
 
 use tidegate_protocol::extension::delete_range::DeleteRange;
 use tidegate_protocol::extension::outcome::Outcome as AskOutcome;
-use tidegate_protocol::extension::session::{Begin, Begun};
+use tidegate_protocol::extension::session::Begin;
 use tidegate_protocol::extension::{Done, ExtensionRequest, Failure};
 use tidegate_store::{CommitError, CommitToken, KeyRange, Outcome, ReadError, Store, TransactionLimits};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use lanes::Lanes;
 pub use options::RemoteOptions;
+use session::{AskedSession, SessionHandle};
 use time::BrokerTime;
 pub use txn::RemoteTxn;
 
@@ -60,12 +61,10 @@ struct Shared {
 
 /// A session that was opened, with what it holds here.
 struct OpenedSession {
-    connection: Connection,
-    version: i16,
-    begun: Begun,
+    session: SessionHandle,
+    start_version: u64,
     began_ms: i64,
     is_reading: bool,
-    place: OwnedSemaphorePermit,
 }
 
 impl RemoteStore {
@@ -204,18 +203,15 @@ impl Shared {
         })?;
         let place = place.expect("the semaphore is never closed");
         let version = extension.welcome.version;
-        let after = connection.request_timeout();
-        let response = connection.start_extension(version, &begin, after).await?.wait().await?;
+        let response = AskedSession::ask(connection.clone(), version, begin, place).await?.answered().await?;
         self.time.learn(response.time, Instant::now());
         let began_ms = response.time.now_ms;
         let is_reading = begin.reading;
-        Ok(response.outcome.map(|begun| OpenedSession {
-            connection,
-            version,
-            begun,
+        Ok(response.outcome.map(|(session, start_version)| OpenedSession {
+            session,
+            start_version,
             began_ms,
             is_reading,
-            place,
         }))
     }
 

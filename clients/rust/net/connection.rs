@@ -344,7 +344,7 @@ impl<R: ExtensionRequest> ExtensionReply<R> {
     ///
     /// # Errors
     /// As [`Reply::wait`].
-    pub(crate) async fn wait(self) -> Result<Response<R::Answer>, Error> {
+    pub(crate) async fn wait(&mut self) -> Result<Response<R::Answer>, Error> {
         Ok(extension::decode_response(self.pending.frame().await?)?.1)
     }
 }
@@ -360,14 +360,14 @@ impl<R: WireLayout> Reply<R> {
         Ok(frame::decode_response::<R>(version, frame)?.1)
     }
 
-    async fn frame(self) -> Result<Bytes, Error> {
+    async fn frame(mut self) -> Result<Bytes, Error> {
         self.pending.frame().await
     }
 }
 
 impl PendingFrame {
-    async fn frame(self) -> Result<Bytes, Error> {
-        match timeout_at(self.deadline, self.receiver).await {
+    async fn frame(&mut self) -> Result<Bytes, Error> {
+        match timeout_at(self.deadline, &mut self.receiver).await {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(_)) => Err(self.waiting.failure()),
             Err(_) => {

@@ -22,7 +22,7 @@ pub(crate) struct Extension {
 
 pub(crate) async fn greet(connection: &Connection) -> Result<Extension, Error> {
     let hello = Hello { version_min: VERSION_MIN, version_max: VERSION_MAX };
-    let reply = connection.start_extension(HELLO_VERSION, &hello, connection.request_timeout()).await?;
+    let mut reply = connection.start_extension(HELLO_VERSION, &hello, connection.request_timeout()).await?;
     let welcome = match reply.wait().await?.outcome {
         Ok(welcome) => welcome,
         Err(failure) => return Err(Error::Invalid(describe(failure))),

@@ -7,16 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_protocol::extension::commit::{Commit, VersionedPut};
 use tidegate_protocol::extension::read::{By, Get};
-use tidegate_protocol::extension::session::End;
 use tidegate_protocol::extension::{ExtensionRequest, Failure, REQUEST_ELEMENTS_MAX};
 use tidegate_store::write_set::{Write, WriteSet};
 use tidegate_store::{CommitError, Committed, Direction, KeyRange, ReadError, ScanLimit, Txn, Version};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::lanes::{Lane, token_of};
+use super::session::SessionHandle;
 use super::{OpenedSession, Shared, commit_error, read_error, unavailable};
-use crate::{Connection, Error};
+use crate::Error;
 
 /// Keys that are asked for at a time.
 const GET_ROUND_KEYS: usize = 4_096;
@@ -36,46 +35,15 @@ pub struct RemoteTxn {
     session: SessionHandle,
 }
 
-/// A session at the broker, which ends with this.
-#[derive(Debug)]
-struct SessionHandle {
-    connection: Connection,
-    version: i16,
-    number: u64,
-    place: Option<OwnedSemaphorePermit>,
-    /// The broker has been told, or the commit ends it.
-    is_over: bool,
-}
-
-impl Drop for SessionHandle {
-    fn drop(&mut self) {
-        let end = End { session: self.number };
-        if self.is_over || self.connection.try_send_extension(self.version, &end) {
-            return;
-        }
-        // All of the connection's places are taken: it is said when one is free. Without a runtime the broker ends it by
-        // its age.
-        let (connection, version, place) = (self.connection.clone(), self.version, self.place.take());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let told = connection.start_extension(version, &end, connection.request_timeout()).await;
-                drop((told, place));
-            });
-        }
-    }
-}
-
 impl RemoteTxn {
     pub(super) fn new(shared: Arc<Shared>, opened: OpenedSession, lane: Lane) -> Self {
-        let OpenedSession { connection, version, begun, began_ms, is_reading, place } = opened;
-        let number = begun.session;
-        let session = SessionHandle { connection, version, number, place: Some(place), is_over: false };
+        let OpenedSession { session, start_version, began_ms, is_reading } = opened;
         Self {
             shared,
             write_set: WriteSet::default(),
             is_growing: false,
             is_reading,
-            start_version: Version(begun.start_version),
+            start_version: Version(start_version),
             began_ms,
             lane: Some(lane),
             session,
@@ -92,7 +60,7 @@ impl RemoteTxn {
         let SessionHandle { connection, version, .. } = &self.session;
         let failed = |error: Error| unavailable(format!("the transaction's connection was lost: {error}"));
         let after = connection.request_timeout();
-        let reply = connection.start_extension(*version, request, after).await.map_err(failed)?;
+        let mut reply = connection.start_extension(*version, request, after).await.map_err(failed)?;
         let response = reply.wait().await.map_err(failed)?;
         self.shared.time.learn(response.time, Instant::now());
         response.outcome.map_err(read_error)
@@ -223,7 +191,7 @@ impl Txn for RemoteTxn {
         let request = self.request(attempt);
         let after = Duration::from_millis(self.shared.options.commit_timeout_ms);
         let SessionHandle { connection, version, .. } = &self.session;
-        let reply = match connection.start_extension(*version, &request, after).await {
+        let mut reply = match connection.start_extension(*version, &request, after).await {
             Ok(reply) => reply,
             Err(error) => {
                 self.shared.lanes.give_back(lane);

@@ -97,6 +97,26 @@ async fn a_connection_has_so_many_and_further_transactions_wait_for_one_to_end()
 }
 
 #[tokio::test]
+async fn a_snapshot_that_nobody_waits_for_any_more_takes_no_room() {
+    let dir = directory();
+    let mut settings = settings();
+    settings.extension_sessions_max = 1;
+    // None ends by itself.
+    settings.extension_session_idle_ms = 600_000;
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings).await;
+    let mut one_connection = options(broker.address());
+    one_connection.connections = 1;
+    let store = RemoteStore::connect(one_connection).await.expect("it listens");
+    for _ in 0..3 {
+        let mut begun = Box::pin(store.begin());
+        assert!(futures::poll!(&mut begun).is_pending(), "it was asked for, and the answer is not there");
+        drop(begun);
+        in_time("room", store.begin()).await.expect("there is room again");
+    }
+    broker.stop().await;
+}
+
+#[tokio::test]
 async fn a_lost_connection_ends_its_snapshots() {
     let dir = directory();
     let mut settings = settings();
