@@ -187,13 +187,13 @@ impl Tidegate {
         Self::connect_with(RemoteOptions::new(brokers), DbSettings::default()).await
     }
 
-    /// As [`connect`](Self::connect), with every setting.
+    /// As [`connect`](Self::connect), with every setting. What `options.client` says holds for producers, consumers, workers and
+    /// the administrator, too.
     ///
     /// # Errors
     /// As there.
     pub async fn connect_with(options: RemoteOptions, settings: DbSettings) -> Result<Self, OpenError> {
-        let transport = options.client.transport.clone();
-        let client = ClientOptions { transport, ..ClientOptions::new(&options.client.bootstrap.join(",")) };
+        let client = options.client.clone();
         let store = RemoteStore::connect(options).await?;
         // The broker wakes the relays itself.
         let db = Db::new(AppStore::Remote(store), settings, Arc::new(NoWakeup));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate::model::NoWakeup;
-use tidegate::{Db, DbSettings, Error, RemoteOptions, RemoteStore};
+use tidegate::{Db, DbSettings, Error, RemoteOptions, RemoteStore, Tidegate};
 use tidegate_broker::settings::ExtensionEnable;
 use tidegate_format::UserKey;
 use tidegate_protocol::extension::commit::{Attempt, Commit};
@@ -225,4 +225,17 @@ fn it_is_on_where_only_this_machine_can_come() {
     for address in ["0.0.0.0", "10.0.0.1", "::", "2001:db8::1"] {
         assert!(!on(ExtensionEnable::Loopback, address) && on(ExtensionEnable::Always, address));
     }
+}
+
+#[tokio::test]
+async fn what_the_client_of_the_store_is_told_holds_for_the_application_s_others() {
+    let dir = directory();
+    let broker = Broker::open(dir.path(), Arc::new(SystemClock), settings()).await;
+    let mut remote = options(broker.address());
+    remote.client.client_id = "billing".into();
+    let tidegate = Tidegate::connect_with(remote, DbSettings::default()).await.expect("it listens");
+    let client = tidegate.client_options().expect("it has a broker");
+    assert_eq!((client.client_id.as_str(), client.backoff_max_ms), ("billing", 20));
+    tidegate.shutdown().await;
+    broker.stop().await;
 }
