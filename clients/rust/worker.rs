@@ -27,10 +27,8 @@
 //! A group's offsets are reset, and a group is deleted, when none of its workers runs: what it has parked is dropped then.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use serde::{Deserialize, Serialize};
-//! use tidegate::store::{MemoryStore, SystemClock};
-//! use tidegate::{ClientOptions, Db, DbSettings, Event, Model, Outcome, Tx, Worker};
+//! use tidegate::{AppStore, Event, Model, Outcome, Tidegate, Tx};
 //!
 //! #[derive(Serialize, Deserialize, Model)]
 //! #[model(table = "orders", events(insert = "order.placed"))]
@@ -47,7 +45,7 @@
 //! }
 //!
 //! // The invoice, its event and that the order's event is dealt with are committed together.
-//! async fn bill(event: Event, tx: Tx<tidegate_broker::BrokerStore>) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+//! async fn bill(event: Event, tx: Tx<AppStore>) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
 //!     let order: Order = event.json()?;
 //!     if order.cents == 0 {
 //!         return Ok(Outcome::Reject("nothing to pay".into()));
@@ -58,24 +56,21 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use tidegate_broker::{BrokerStore, RunningBroker, settings::Settings};
-//! # let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
-//! # let any = ([127, 0, 0, 1], 0).into();
-//! # let mut settings = Settings { listen: any, admin: any, ..Settings::default() };
-//! # settings.group_initial_rebalance_delay_ms = 0;
-//! # let broker = RunningBroker::start(settings, store.clone()).await?;
-//! # let address = broker.listen().to_string();
-//! let db = Db::new(store, DbSettings::default(), broker.wakeup());
+//! # let directory = tempfile::tempdir()?;
+//! # let mut options = tidegate::OpenOptions::new(directory.path());
+//! # options.settings.group_initial_rebalance_delay_ms = 0;
+//! # let tidegate = Tidegate::open_with(options).await?;
+//! // `tidegate` is a `Tidegate`, however it reaches its store.
+//! let db = tidegate.db();
 //! let order = &Order { id: "1".into(), cents: 990 };
 //! db.transaction(|tx| async move { tx.insert(order).await }).await?;
 //!
-//! let worker =
-//!     Worker::builder(db.clone(), ClientOptions::new(&address)).group("billing").topics(["orders"]).start(bill).await?;
+//! let worker = tidegate.worker()?.group("billing").topics(["orders"]).start(bill).await?;
 //! while db.snapshot().await?.find::<Invoice>("1").await?.is_none() {
 //!     tokio::task::yield_now().await;
 //! }
 //! worker.stop().await?;
-//! # broker.stop().await;
+//! # tidegate.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```

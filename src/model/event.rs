@@ -138,7 +138,7 @@ impl NewEvent {
         self
     }
 
-    /// The record's value, as JSON.
+    /// The record's value, as JSON: `serde_json::json!(order)` makes it of whatever serialises.
     #[must_use]
     pub fn json(mut self, value: &serde_json::Value) -> Self {
         self.payload =

@@ -65,7 +65,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let tidegate = Tidegate::open_with(options).await?;
     let db = tidegate.db();
     let bridge = Arc::new(AtomicBool::new(false));
-    // By default 5 times, after 1, 2, 4 seconds and so on.
+    // By default 5 times, after 2, 4, 8 seconds and so on.
     let retry = RetryPolicy { retries_max: 2, first_ms: 20, ..RetryPolicy::default() };
     let worker = tidegate.worker()?.group("couriers").topics(["parcels"]).retry(retry).concurrency(4);
     let is_open = bridge.clone();
