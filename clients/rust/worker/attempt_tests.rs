@@ -93,7 +93,8 @@ async fn a_store_that_does_not_answer_puts_no_dead_letter_of_a_batch_off() {
         let place = place(&db).await;
         let call = |_, _| async { Ok(Outcome::Reject("never".to_owned())) }.boxed();
         let context = context(db, Handler::Batch(Arc::new(call)));
-        let batch = Batch { from: 0, to: 1, records: vec![(0, record())], noted: None, rests: 0 };
+        let records = vec![(0, record())];
+        let batch = Batch { from: 0, to: 1, records, done: vec![], noted: None, rests: 0 };
         let ended = context.handle_batch(&place, &batch).await;
         *seen.entry(if ended == BatchEnded::GivenBack { "given back" } else { "buried" }).or_default() += 1;
         if ended == BatchEnded::GivenBack {

@@ -152,6 +152,10 @@ impl<S: Store> WorkerBuilder<S> {
     /// offset, so that it counts on after a restart. So is the time until which a batch was put off
     /// ([`Outcome::RetryAt`](crate::Outcome::RetryAt)), for which the partition waits too.
     ///
+    /// All workers of a group that run are of this kind, or none is: of one that handles single events and one that handles
+    /// batches nobody sees to it that an event has its effect once. A group that has handled single events until now may go on
+    /// with batches once none of its events is parked; until then a worker of batches ends with [`WorkerError::Invalid`].
+    ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_batches<F, Fut>(self, handler: F) -> Result<Worker, WorkerError>

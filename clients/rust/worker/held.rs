@@ -13,7 +13,7 @@ use super::load::Loaded;
 use super::ordered::{Batch, OrderedWork};
 use super::partition::{Action, Advance, Limits, PartitionWork};
 use super::unreadable::{Met, Skip};
-use crate::ConsumerRecord;
+use crate::{ConsumerRecord, TopicPartition};
 
 pub(super) type Record = Arc<ConsumerRecord>;
 
@@ -129,6 +129,26 @@ impl Held {
 impl Work {
     pub(super) fn keyed(limits: Limits, loaded: Loaded) -> Self {
         Self::Keyed(PartitionWork::new(limits, loaded.committed, loaded.marked, loaded.parked))
+    }
+
+    /// Batches in order.
+    ///
+    /// # Errors
+    /// `Invalid` if events are parked there: those are tried one by one.
+    pub(super) fn ordered(
+        batch_max: usize,
+        at: &TopicPartition,
+        loaded: Loaded,
+    ) -> Result<Self, WorkerError> {
+        let Loaded { committed, marked, parked, failed, .. } = loaded;
+        if !parked.is_empty() {
+            return Err(WorkerError::Invalid(format!(
+                "{} events of {at} are parked by a worker of single events: run one (WorkerBuilder::start) until none is, or reset \
+                 the group's offsets, before the group handles batches",
+                parked.len()
+            )));
+        }
+        Ok(Self::Ordered(OrderedWork::new(batch_max, committed, marked, failed)))
     }
 
     /// The offset after the last record that was offered.
@@ -272,4 +292,26 @@ fn take_in_action(
         Ended::FoundDone(parked) => work.found_done(now_ms, lane, first, &parked),
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_format::{PartitionId, PartitionIndex, TopicId};
+
+    use super::super::progress::Progress;
+    use super::*;
+
+    #[test]
+    fn batches_do_not_begin_where_single_events_are_parked() {
+        let at = TopicPartition::new("orders", 3);
+        let loaded = |parked| {
+            let id = PartitionId { topic: TopicId(uuid::Uuid::nil()), partition: PartitionIndex(3) };
+            let progress = Progress::new("billing".into(), id);
+            Loaded { progress, committed: 7, marked: [8].into(), parked, failed: None }
+        };
+        assert!(Work::ordered(10, &at, loaded(vec![])).is_ok());
+        let refused = Work::ordered(10, &at, loaded(vec![(Lane::Alone(6), 6, 0)]));
+        let told = refused.expect_err("it would never be tried again").to_string();
+        assert!(told.starts_with("1 events of orders-3 are parked"), "{told}");
+    }
 }

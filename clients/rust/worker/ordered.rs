@@ -2,9 +2,10 @@
 //! batch that failed.
 //!
 //! Pure, as [`partition`](super::partition). What always holds: one batch is under way at most, and begins at the committed
-//! offset; a record is given up only after it failed alone.
+//! offset; a record is given up only after it failed alone; what a worker of single events has done ahead of the committed
+//! offset is not handled again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::failed::FailedRecord;
 use super::retry::rest_ms;
@@ -16,6 +17,8 @@ pub(crate) struct Batch<R> {
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) records: Vec<(i64, R)>,
+    /// Offsets between those two that a worker of single events has done, and whose marks are of no more use then.
+    pub(crate) done: Vec<i64>,
     /// What is noted at the committed offset, as far as this worker knows: if it is something else by now, another worker has
     /// had the record in front.
     pub(crate) noted: Option<FailedRecord>,
@@ -38,9 +41,12 @@ pub(crate) struct OrderedWork<R> {
     batch_now: usize,
     committed: i64,
     next_offset: i64,
-    waiting: VecDeque<(i64, R, usize)>,
+    /// Marks that the store had already, of records that were not offered yet.
+    marked: BTreeSet<i64>,
+    /// What was offered: none for what is done.
+    waiting: VecDeque<(i64, Option<R>, usize)>,
     waiting_bytes: usize,
-    /// How many records are under way.
+    /// How many records are under way, those that are done included.
     running: Option<usize>,
     rests: u32,
     rests_until_ms: i64,
@@ -49,13 +55,19 @@ pub(crate) struct OrderedWork<R> {
 }
 
 impl<R: Clone> OrderedWork<R> {
-    /// A partition as the store has it: the committed offset, and what is noted of the record there.
-    pub(crate) fn new(batch_max: usize, committed: i64, noted: Option<FailedRecord>) -> Self {
+    /// A partition as the store has it: the committed offset, the marks from there on, and what is noted of the record there.
+    pub(crate) fn new(
+        batch_max: usize,
+        committed: i64,
+        marked: BTreeSet<i64>,
+        noted: Option<FailedRecord>,
+    ) -> Self {
         Self {
             batch_max,
             batch_now: batch_max,
             committed,
             next_offset: committed,
+            marked,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             running: None,
@@ -87,7 +99,9 @@ impl<R: Clone> OrderedWork<R> {
     pub(crate) fn offer(&mut self, offset: i64, record: R, bytes: usize) {
         if offset >= self.next_offset {
             self.next_offset = offset + 1;
-            self.waiting.push_back((offset, record, bytes));
+            let is_done = self.marked.remove(&offset);
+            let bytes = if is_done { 0 } else { bytes };
+            self.waiting.push_back((offset, (!is_done).then_some(record), bytes));
             self.waiting_bytes += bytes;
         }
     }
@@ -100,11 +114,18 @@ impl<R: Clone> OrderedWork<R> {
         // What failed alone is tried alone, whatever has come since.
         let is_alone = self.noted_in_front().is_some_and(|noted| noted.failures > 0);
         let count_max = if is_alone { 1 } else { self.batch_now };
-        let records = self.waiting.iter().take(count_max);
-        let records: Vec<(i64, R)> = records.map(|(offset, record, _)| (*offset, record.clone())).collect();
-        self.running = Some(records.len());
-        let to = records.last().map_or(self.committed, |(offset, _)| offset + 1);
-        Some(Batch { from: self.committed, to, records, noted: self.noted, rests: self.rests })
+        let count = self.waiting.len().min(count_max);
+        let taken = self.waiting.iter().take(count);
+        let to = taken.clone().last().map_or(self.committed, |(offset, ..)| offset + 1);
+        let (mut records, mut done) = (Vec::with_capacity(count), Vec::new());
+        for (offset, record, _) in taken {
+            match record {
+                Some(record) => records.push((*offset, record.clone())),
+                None => done.push(*offset),
+            }
+        }
+        self.running = Some(count);
+        Some(Batch { from: self.committed, to, records, done, noted: self.noted, rests: self.rests })
     }
 
     /// How the first record has failed alone, or until when it was put off, if it has or was.
@@ -166,7 +187,8 @@ impl<R: Clone> OrderedWork<R> {
         let is_idle = self.running.is_none() && rests;
         is_idle.then(|| {
             self.running = Some(0);
-            Batch { from: self.committed, to: self.committed, records: vec![], noted: self.noted, rests: 0 }
+            let (from, to) = (self.committed, self.committed);
+            Batch { from, to, records: vec![], done: vec![], noted: self.noted, rests: 0 }
         })
     }
 
@@ -192,7 +214,7 @@ mod tests {
     use super::*;
 
     fn work(count: i64) -> OrderedWork<i64> {
-        let mut work = OrderedWork::new(8, 0, None);
+        let mut work = OrderedWork::new(8, 0, BTreeSet::new(), None);
         (0..count).for_each(|offset| work.offer(offset, offset, 10));
         work
     }
@@ -244,7 +266,7 @@ mod tests {
     #[test]
     fn a_record_that_had_failed_before_is_tried_alone_when_it_is_due_and_its_failures_count() {
         let failed = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
-        let mut work = OrderedWork::new(8, 5, failed);
+        let mut work = OrderedWork::new(8, 5, BTreeSet::new(), failed);
         (5..9).for_each(|offset| work.offer(offset, offset, 10));
         assert_eq!((offsets(work.next_batch(99)), work.next_wake_ms(99)), (vec![], Some(100)));
         let again = work.next_batch(100).expect("it is time");
@@ -254,7 +276,7 @@ mod tests {
         work.handled(6);
         assert_eq!(work.next_batch(200).map(|batch| (batch.failures(), batch.noted)), Some((0, None)));
 
-        let mut work = OrderedWork::new(8, 5, failed);
+        let mut work = OrderedWork::new(8, 5, BTreeSet::new(), failed);
         (6..9).for_each(|offset| work.offer(offset, offset, 10));
         let first = work.next_batch(0).expect("the one that failed is gone");
         assert_eq!(
@@ -279,7 +301,7 @@ mod tests {
     #[test]
     fn a_renewed_offset_forgets_nothing_that_is_noted() {
         let failed = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
-        let mut work = OrderedWork::new(8, 5, failed);
+        let mut work = OrderedWork::new(8, 5, BTreeSet::new(), failed);
         let refresh = work.refresh(0).expect("nothing is under way");
         assert_eq!((refresh.from, refresh.to, refresh.noted), (5, 5, failed));
         work.handled(5);
@@ -290,7 +312,7 @@ mod tests {
     #[test]
     fn what_was_put_off_before_comes_at_its_time_and_whole_and_its_offset_is_renewed_meanwhile() {
         let put_off = Some(FailedRecord { offset: 5, failures: 0, due_ms: 100 });
-        let mut work = OrderedWork::new(8, 5, put_off);
+        let mut work = OrderedWork::new(8, 5, BTreeSet::new(), put_off);
         (5..9).for_each(|offset| work.offer(offset, offset, 10));
         let renewed = work.refresh(99).expect("nothing else is to be done");
         assert_eq!((renewed.from, renewed.to, renewed.records.len()), (5, 5, 0));
@@ -304,7 +326,7 @@ mod tests {
     #[test]
     fn what_is_skipped_takes_along_what_was_noted_there() {
         let noted = Some(FailedRecord { offset: 5, failures: 2, due_ms: 100 });
-        let mut work = OrderedWork::new(8, 5, noted);
+        let mut work = OrderedWork::new(8, 5, BTreeSet::new(), noted);
         assert_eq!((work.skip(), work.skip()), (Some((5, noted)), None));
         work.given_back(0);
         assert_eq!(work.skip(), Some((5, noted)), "it takes no rest of its own");
@@ -312,6 +334,21 @@ mod tests {
         (7..11).for_each(|offset| work.offer(offset, offset, 10));
         let next = work.next_batch(0).expect("what comes behind it");
         assert_eq!((next.from, next.to, next.records.len(), next.noted), (9, 11, 2, None));
+    }
+
+    #[test]
+    fn what_was_done_ahead_by_a_worker_of_single_events_is_passed_and_not_handled_again() {
+        let mut work = OrderedWork::new(4, 5, [6, 8, 9, 10, 11, 12].into(), None);
+        (5..13).for_each(|offset| work.offer(offset, offset, 10));
+        assert_eq!(work.waiting_bytes(), 20);
+        let first = work.next_batch(0).expect("a batch");
+        assert_eq!((first.from, first.to, first.done.as_slice()), (5, 9, [6, 8].as_slice()));
+        assert_eq!(offsets(Some(first)), [5, 7]);
+        work.handled(9);
+        let rest = work.next_batch(0).expect("nothing to handle, and the committed offset moves");
+        assert_eq!((rest.from, rest.to, rest.records.len()), (9, 13, 0));
+        work.handled(13);
+        assert_eq!((work.committed(), work.waiting_bytes(), work.next_batch(0)), (13, 0, None));
     }
 
     #[test]

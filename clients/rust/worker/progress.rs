@@ -197,7 +197,11 @@ impl Progress {
         now_ms: i64,
     ) -> Result<bool, Error> {
         let row = self.row_before(txn, batch).await?;
-        Ok(self.put_moved(txn, row, batch.to, now_ms))
+        let is_moved = self.put_moved(txn, row, batch.to, now_ms);
+        if is_moved {
+            batch.done.iter().for_each(|offset| txn.delete(self.done_key(*offset)));
+        }
+        Ok(is_moved)
     }
 
     fn put_moved(&self, txn: &mut impl Txn, row: Option<OffsetValue>, to: i64, now_ms: i64) -> bool {

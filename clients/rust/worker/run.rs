@@ -20,7 +20,6 @@ use super::error::WorkerError;
 use super::held::{Done, Held, State, Task, Work};
 use super::load::load;
 use super::options::Options;
-use super::ordered::OrderedWork;
 use super::partition::Action;
 use super::rebalance::Rebalanced;
 use crate::{Consumer, Error, Start, TopicPartition};
@@ -254,9 +253,7 @@ impl<S: Store> Run<S> {
         let place = Place { at: at.clone(), progress: loaded.progress.clone() };
         let work = match &self.context.handler {
             Handler::Each(_) => Work::keyed(self.options.limits, loaded),
-            Handler::Batch(_) => {
-                Work::Ordered(OrderedWork::new(self.options.batch_max, committed, loaded.failed))
-            }
+            Handler::Batch(_) => Work::ordered(self.options.batch_max, at, loaded)?,
         };
         held.state = State::Working(place, Box::new(work));
         held.is_paused = false;

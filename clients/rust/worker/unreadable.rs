@@ -71,7 +71,7 @@ impl<S: Store> Context<S> {
                     progress.claim(&mut *tx.raw_store().await?, &Lane::Alone(offset), offset, known).await?
                 }
                 Skip::Move { from, to, noted } => {
-                    let batch = Batch::<()> { from, to, records: vec![], noted, rests: 0 };
+                    let batch = Batch::<()> { from, to, records: vec![], done: vec![], noted, rests: 0 };
                     let is_mine = progress.move_past(&mut *tx.raw_store().await?, &batch, now_ms).await?;
                     if is_mine { Claim::Mine } else { Claim::Moved }
                 }

@@ -7,7 +7,7 @@ use tidegate::{DEAD_LETTER_ATTEMPTS, Event, Outcome, RetryPolicy, Tx};
 use tidegate_broker::BrokerStore;
 use tidegate_format::{OffsetKey, OffsetValue};
 
-use super::stage::{DEAD_LETTERS, GROUP, Stage, enter, until};
+use super::stage::{DEAD_LETTERS, GROUP, Stage, enter, in_time, until};
 
 async fn enter_all(events: Vec<Event>, tx: Tx<BrokerStore>) -> Result<Outcome, tidegate::model::Error> {
     for event in &events {
@@ -132,5 +132,46 @@ async fn a_batch_that_was_put_off_comes_at_its_time_after_a_restart_too() {
     stage.check(10, 1).await;
     assert_eq!((worker.figures().failures, noted(&stage).await), (0, None));
     worker.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_goes_from_single_events_to_batches_and_handles_none_twice() {
+    let stage = Stage::open(1).await;
+    stage.send(0..50, 50).await;
+    let single = stage.fixed().start(|event: Event, tx: Tx<BrokerStore>| async move {
+        if event.key() == Some("3") {
+            std::future::pending::<()>().await;
+        }
+        enter(&event, &tx).await
+    });
+    let single = single.await.expect("it starts");
+    stage.until_handled(49).await;
+    drop(single);
+    let batches = stage.fixed().batch_max(10).start_batches(enter_all).await.expect("it starts");
+    stage.until_handled(50).await;
+    stage.check(50, 50).await;
+    assert_eq!(batches.figures().handled, 1);
+    batches.stop().await.expect("it stops");
+    stage.broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_do_not_leave_parked_events_behind() {
+    let stage = Stage::open(1).await;
+    stage.send(0..5, 5).await;
+    let retry = RetryPolicy { first_ms: 3_600_000, ..RetryPolicy::default() };
+    let single = stage.fixed().retry(retry).start(|event: Event, tx: Tx<BrokerStore>| async move {
+        if event.key() == Some("3") {
+            return Err("not this one".to_owned());
+        }
+        enter(&event, &tx).await.map_err(|error| error.to_string())
+    });
+    let single = single.await.expect("it starts");
+    until("one to be parked", async || stage.handled().await == 4 && stage.noted().await.1 == 1).await;
+    single.stop().await.expect("it stops");
+    let mut batches = stage.fixed().start_batches(enter_all).await.expect("it starts");
+    let ended = in_time("its end", batches.ended()).await.expect_err("it would never come back to it");
+    assert!(ended.to_string().contains("1 events of orders-0 are parked"), "{ended}");
     stage.broker.stop().await;
 }

@@ -112,7 +112,8 @@ impl Expected {
             let last = put_off.map_or(record.offset, |noted| self.puts_off(partition, noted));
             let records = self.records.range((partition, record.offset)..=(partition, last));
             let records = records.map(|(spot, _)| (spot.1, ())).collect();
-            let batch = Batch { from: front.committed, to: last + 1, records, noted: front.noted, rests: 0 };
+            let (from, to, noted) = (front.committed, last + 1, front.noted);
+            let batch = Batch { from, to, records, done: vec![], noted, rests: 0 };
             let tried = Tried::of(partition, &batch);
             let due_ms = front.noted.map_or(0, |noted| noted.due_ms);
             let failed = target

@@ -25,7 +25,6 @@ use crate::worker::attempt::Place;
 use crate::worker::context::{Context, Handler};
 use crate::worker::held::{Task, Work};
 use crate::worker::load::{begin_at, found_group, load_begun};
-use crate::worker::ordered::OrderedWork;
 use crate::worker::outcome::IntoOutcome;
 use crate::worker::partition::{Action, Limits};
 use crate::worker::progress::Progress;
@@ -188,7 +187,7 @@ impl<'a> Rounds<'a> {
         let place = Place { at: TopicPartition::new(ORDERS, partition), progress: loaded.progress.clone() };
         let next = loaded.committed;
         let work = if is_of_batches {
-            Work::Ordered(OrderedWork::new(BATCH_MAX, loaded.committed, loaded.failed))
+            Work::ordered(BATCH_MAX, &place.at, loaded).expect("this group handles batches alone")
         } else {
             Work::keyed(LIMITS, loaded)
         };
