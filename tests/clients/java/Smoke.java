@@ -220,13 +220,13 @@ public final class Smoke {
             due.put("now", start);
             done(producer.send(new ProducerRecord<>(scheduledTopic, null, start, "flight-7", "now")));
             long now = System.currentTimeMillis();
-            due.put("later", now + 5000);
-            due.put("sooner", now + 3000);
+            due.put("later", now + 12000);
+            due.put("sooner", now + 10000);
             List<Future<RecordMetadata>> answers = new ArrayList<>();
-            answers.add(producer.send(new ProducerRecord<>(scheduledTopic, null, now + 5000, "flight-7", "later")));
-            answers.add(producer.send(new ProducerRecord<>(scheduledTopic, null, now + 3000, "flight-7", "sooner")));
+            answers.add(producer.send(new ProducerRecord<>(scheduledTopic, null, now + 12000, "flight-7", "later")));
+            answers.add(producer.send(new ProducerRecord<>(scheduledTopic, null, now + 10000, "flight-7", "sooner")));
             answers.add(producer.send(
-                new ProducerRecord<>(scheduledTopic, null, now + 4000, "flight-7", "never", List.of(schedule))));
+                new ProducerRecord<>(scheduledTopic, null, now + 11000, "flight-7", "never", List.of(schedule))));
             answers.add(producer.send(
                 new ProducerRecord<>(scheduledTopic, null, now, "flight-7", null, List.of(schedule))));
             for (Future<RecordMetadata> answer : answers) {

@@ -37,7 +37,7 @@ async function create() {
 
 /** Joins: each record is given to `member.take`; `member.owned` is how many partitions it has. */
 async function join(subscription, take, assigned = () => {}) {
-  const consumer = kafka.consumer({ groupId: group });
+  const consumer = kafka.consumer({ groupId: group, sessionTimeout: 45_000 });
   const member = { consumer, take, owned: 0, positions: new Map() };
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     member.owned = payload.memberAssignment[subscription]?.length ?? 0;
@@ -138,15 +138,15 @@ async function scheduled() {
   const due = { now: Date.now() };
   await producer.send({ topic: scheduledTopic, acks: -1, messages: [record("now", due.now)] });
   const now = Date.now();
-  due.later = now + 5000;
-  due.sooner = now + 3000;
+  due.later = now + 12000;
+  due.sooner = now + 10000;
   await producer.send({
     topic: scheduledTopic,
     acks: -1,
     messages: [
       record("later", due.later),
       record("sooner", due.sooner),
-      record("never", now + 4000, { headers }),
+      record("never", now + 11000, { headers }),
       record(null, now, { headers }),
     ],
   });

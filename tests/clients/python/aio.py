@@ -35,6 +35,8 @@ async def member(topic):
         group_id=GROUP,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        # As long as others have by default: a machine that stands still for a while throws nobody out.
+        session_timeout_ms=45_000,
     )
     await consumer.start()
     return consumer

@@ -19,11 +19,11 @@ if verb == "create":
     created[topic].result(smoke.HANG_AFTER_S)
 elif verb == "schedule":
     now = smoke.now_ms()
-    later, sooner = now + 8000, now + 4000
+    later, sooner = now + 14000, now + 10000
     failures = []
     producer = Producer({"bootstrap.servers": bootstrap})
     schedule = [("tidegate-schedule-id", "flight-7")]
-    for value, timestamp, headers in [("later", later, []), ("sooner", sooner, []), ("never", now + 6000, schedule)]:
+    for value, timestamp, headers in [("later", later, []), ("sooner", sooner, []), ("never", now + 12000, schedule)]:
         on_delivery = lambda error, _: failures.append(error) if error else None
         producer.produce(topic, value, "flight-7", timestamp=timestamp, headers=headers, on_delivery=on_delivery)
     assert producer.flush(smoke.HANG_AFTER_S) == 0 and not failures, failures

@@ -68,12 +68,12 @@ class Schedule:
     def make(self):
         """(value, timestamp, headers) of the records to produce, in this order."""
         now = now_ms()
-        self.due.update({b"later": now + 5000, b"sooner": now + 3000})
+        self.due.update({b"later": now + 12000, b"sooner": now + 10000})
         schedule = [("tidegate-schedule-id", b"flight-7")]
         return [
             (b"later", self.due[b"later"], []),
             (b"sooner", self.due[b"sooner"], []),
-            (b"never", now + 4000, schedule),
+            (b"never", now + 11000, schedule),
             (None, now, schedule),
         ]
 

@@ -89,12 +89,12 @@ func NewSchedule() (*Schedule, []Record) {
 // Rest makes the other records, relative to now.
 func (s *Schedule) Rest() []Record {
 	now := time.Now().Truncate(time.Millisecond)
-	s.due["later"] = now.Add(5 * time.Second)
-	s.due["sooner"] = now.Add(3 * time.Second)
+	s.due["later"] = now.Add(12 * time.Second)
+	s.due["sooner"] = now.Add(10 * time.Second)
 	return []Record{
 		{Key: flight, Value: []byte("later"), Time: s.due["later"]},
 		{Key: flight, Value: []byte("sooner"), Time: s.due["sooner"]},
-		{Key: flight, Value: []byte("never"), Time: now.Add(4 * time.Second), Schedule: "flight-7"},
+		{Key: flight, Value: []byte("never"), Time: now.Add(11 * time.Second), Schedule: "flight-7"},
 		{Key: flight, Value: nil, Time: now, Schedule: "flight-7"},
 	}
 }
