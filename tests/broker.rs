@@ -96,7 +96,7 @@ impl Broker {
     #[must_use]
     pub fn start_on(cluster: Arc<TikvCluster>, arguments: &[&str]) -> Self {
         let namespace = cluster.fresh_namespace();
-        let mut broker = Self::start_with(&[&on(&namespace), arguments].concat());
+        let mut broker = Self::start_with(&[&patiently_on(&namespace)[..], arguments].concat());
         broker.cluster = Some(cluster);
         broker
     }
@@ -303,6 +303,17 @@ impl Drop for Broker {
 #[must_use]
 pub fn on(namespace: &str) -> [&str; 4] {
     ["--store", namespace, "--broker-lease-ms", "1000"]
+}
+
+/// What lets a broker on TiKV wait a minute for its store.
+pub const PATIENCE: [&str; 6] =
+    ["--tikv-connect-timeout-ms", "60000", "--tikv-request-timeout-ms", "60000", "--commit-max-ms", "60000"];
+
+/// As [`on`], for all cases but those that are about giving up: what takes long because the machine is busy with other things
+/// is waited for.
+#[must_use]
+pub fn patiently_on(namespace: &str) -> Vec<&str> {
+    [&on(namespace)[..], &PATIENCE].concat()
 }
 
 /// The program under test: beside the test executables, where `cargo build -p tidegate-cli` puts it.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tidegate_tests::admin::create_topic;
 use tidegate_tests::admin_http::{metrics, wait_for_readiness};
-use tidegate_tests::broker::{Broker, binary, on};
+use tidegate_tests::broker::{Broker, binary, on, patiently_on};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::ledger::audit_log;
 use tidegate_tests::log_reader::read_log;
@@ -23,10 +23,13 @@ const KEYS: u32 = 20;
 /// Nobody finds anything by looking for it.
 const NEVER_SWEEPS: [&str; 4] = ["--relay-sweep-min-ms", "3600000", "--relay-sweep-max-ms", "3600000"];
 
+/// How long an application waits for its store, and how late its events may come: the broker's `commit.max.ms`.
+const COMMIT_MAX_MS: u32 = 60_000;
+
 /// The example `tikv_orders` of the Rust client: writes orders `from..from + count` of each key, with their events.
 fn application(store: &str, broker: &str, from: u32, count: u32) -> Command {
     let mut command = Command::new(example());
-    command.args([store, broker]).args([KEYS, from, count].map(|number| number.to_string()));
+    command.args([store, broker]).args([KEYS, from, count, COMMIT_MAX_MS].map(|number| number.to_string()));
     command
 }
 
@@ -76,7 +79,7 @@ fn late(broker: &Broker) -> f64 {
 fn events_written_straight_to_the_store_are_delivered_though_nobody_looks_for_them() {
     let cluster = TikvCluster::shared();
     let store = cluster.fresh_namespace();
-    let broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
+    let broker = Broker::start_with(&[&patiently_on(&store)[..], &NEVER_SWEEPS].concat());
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     let ledger = SharedLedger::new(PARTITIONS);
     let member = Member::join(broker.bootstrap(), "shipping", TOPIC, "only", &[], &ledger);
@@ -96,7 +99,7 @@ fn events_written_straight_to_the_store_are_delivered_though_nobody_looks_for_th
 fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
     let cluster = TikvCluster::shared();
     let store = cluster.fresh_namespace();
-    let mut broker = Broker::start_with(&[&on(&store)[..], &NEVER_SWEEPS].concat());
+    let mut broker = Broker::start_with(&[&patiently_on(&store)[..], &NEVER_SWEEPS].concat());
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     let mut writer = spawn(&mut application(&store, broker.bootstrap(), 0, 200));
     let ledger = SharedLedger::new(PARTITIONS);
@@ -118,7 +121,9 @@ fn a_broker_that_is_killed_while_an_application_writes_misses_nothing() {
 fn connections_that_hang_while_events_are_written_and_relayed_lose_and_double_none() {
     let cluster = OwnCluster::start();
     let store = cluster.namespace("shop");
-    let arguments = [&on(&store)[..], &NEVER_SWEEPS, &["--tikv-request-timeout-ms", "1000"]].concat();
+    // It gives up soon what it asks; commits come as late as those of the application.
+    let limits = ["--tikv-request-timeout-ms", "1000", "--commit-max-ms", "60000"];
+    let arguments = [&on(&store)[..], &NEVER_SWEEPS, &limits].concat();
     let broker = Broker::start_with(&arguments);
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     let mut writer = spawn(&mut application(&store, broker.bootstrap(), 0, 200));
@@ -145,7 +150,7 @@ fn connections_that_hang_while_events_are_written_and_relayed_lose_and_double_no
 fn what_was_written_while_no_broker_ran_is_delivered_when_one_starts() {
     let cluster = TikvCluster::shared();
     let store = cluster.fresh_namespace();
-    let mut broker = Broker::start_with(&on(&store));
+    let mut broker = Broker::start_with(&patiently_on(&store));
     create_topic(broker.bootstrap(), TOPIC, PARTITIONS, &[]);
     broker.terminate();
     completes(&mut application(&store, broker.bootstrap(), 0, 30));

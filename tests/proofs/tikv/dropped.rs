@@ -4,7 +4,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use tidegate_tests::admin::{client, create_topic, log_bounds, wait_for};
 use tidegate_tests::admin_http::metrics;
-use tidegate_tests::broker::{Broker, on};
+use tidegate_tests::broker::{Broker, on, patiently_on};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::tikv_cluster::OwnCluster;
 use tidegate_tests::wire::{self, Connection};
@@ -17,8 +17,8 @@ const BATCHES: usize = 600;
 const BATCH_BYTES: usize = 4_000;
 /// Nothing is given up while the test runs.
 const NEVER: [&str; 2] = ["--gc-interval-ms", "86400000"];
-/// Everything is as soon as it may be, some seconds later.
-const SOON: [&str; 10] = [
+/// Everything is as soon as it may be, some twenty seconds later: what writes has a few seconds also on a busy machine.
+const SOON: [&str; 14] = [
     "--gc-interval-ms",
     "1000",
     "--gc-life-time-ms",
@@ -26,9 +26,13 @@ const SOON: [&str; 10] = [
     "--gc-hold-after-ms",
     "300",
     "--transaction-max-ms",
-    "1000",
+    "10000",
     "--commit-max-ms",
-    "1000",
+    "10000",
+    "--tikv-connect-timeout-ms",
+    "60000",
+    "--tikv-request-timeout-ms",
+    "60000",
 ];
 
 fn produce_much(broker: &Broker) {
@@ -91,7 +95,7 @@ fn only_the_second_is_left(broker: &Broker, namespace: &str) {
 fn the_data_of_a_dropped_topic_is_destroyed_and_a_topic_of_the_same_name_keeps_its_own() {
     let cluster = OwnCluster::start();
     let namespace = cluster.namespace("dropped");
-    let mut broker = Broker::start_with(&[&on(&namespace)[..], &NEVER].concat());
+    let mut broker = Broker::start_with(&[&patiently_on(&namespace)[..], &NEVER].concat());
     produce_much(&broker);
     assert!(broker.terminate().success());
     broker.restart_with(&[&on(&namespace)[..], &SOON].concat());
@@ -104,7 +108,7 @@ fn the_data_of_a_dropped_topic_is_destroyed_and_a_topic_of_the_same_name_keeps_i
 fn who_comes_after_a_broker_that_was_killed_destroys_what_it_had_dropped() {
     let cluster = OwnCluster::start();
     let namespace = cluster.namespace("dropped");
-    let mut broker = Broker::start_with(&[&on(&namespace)[..], &NEVER].concat());
+    let mut broker = Broker::start_with(&[&patiently_on(&namespace)[..], &NEVER].concat());
     produce_much(&broker);
     delete(&broker);
     wait_until(&broker, "its data waits", |waiting, destroyed| waiting == 1.0 && destroyed == 0.0);

@@ -2,7 +2,7 @@
 
 use tidegate_tests::admin::create_topic;
 use tidegate_tests::admin_http::metrics;
-use tidegate_tests::broker::{Broker, on};
+use tidegate_tests::broker::{Broker, patiently_on};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::tikv_cluster::TikvCluster;
 
@@ -22,7 +22,8 @@ fn renewals(broker: &Broker) -> f64 {
 fn ten_thousand_idle_partitions_cost_next_to_nothing() {
     let cluster = TikvCluster::shared();
     let namespace = cluster.fresh_namespace();
-    let broker = Broker::start_with(&[&on(&namespace)[..], &["--metrics-series-max", "100"]].concat());
+    let broker =
+        Broker::start_with(&[&patiently_on(&namespace)[..], &["--metrics-series-max", "100"]].concat());
     create_topic(broker.bootstrap(), "many", PARTITIONS, &[]);
     // By now whoever looks at new partitions has begun to.
     let deadline = Deadline::start();

@@ -2,7 +2,7 @@
 //! first then says nothing any more.
 
 use tidegate_tests::admin::{create_topic, log_bounds};
-use tidegate_tests::broker::{Broker, on, serve};
+use tidegate_tests::broker::{Broker, patiently_on as on, serve};
 use tidegate_tests::program::run;
 use tidegate_tests::tikv_cluster::TikvCluster;
 use tidegate_tests::wire::{self, Connection};
@@ -13,14 +13,15 @@ const TOPIC: &str = "kept";
 fn a_second_broker_is_refused_by_name_and_admitted_to_another_namespace() {
     let cluster = TikvCluster::shared();
     let namespace = cluster.fresh_namespace();
-    let mut first = Broker::start_with(&on(&namespace));
+    // So long that the first one holds it also if it stands still for a while.
+    let long = ["--store", &namespace, "--broker-lease-ms", "30000"];
+    let mut first = Broker::start_with(&long);
     let directory = tempfile::tempdir().expect("a temporary directory");
     for id in ["1", "2"] {
-        let outcome = run(serve(directory.path(), "127.0.0.1:0", "127.0.0.1:0")
-            .args(on(&namespace))
-            .args(["--broker-id", id]));
+        let outcome =
+            run(serve(directory.path(), "127.0.0.1:0", "127.0.0.1:0").args(long).args(["--broker-id", id]));
         assert!(!outcome.success && outcome.lines.is_empty(), "{:?}", outcome.lines);
-        for part in ["broker 1", first.bootstrap(), "lease of 1000 ms", "`store`"] {
+        for part in ["broker 1", first.bootstrap(), "lease of 30000 ms", "`store`"] {
             assert!(outcome.standard_error.contains(part), "{part} is missing: {}", outcome.standard_error);
         }
     }
@@ -29,7 +30,7 @@ fn a_second_broker_is_refused_by_name_and_admitted_to_another_namespace() {
     assert!(other.is_running());
     // Who ends in order leaves at once.
     assert!(first.terminate().success());
-    let second = Broker::start_with(&[&on(&namespace)[..], &["--broker-id", "2"]].concat());
+    let second = Broker::start_with(&[&long[..], &["--broker-id", "2"]].concat());
     drop(second);
 }
 
@@ -66,7 +67,7 @@ fn a_broker_that_was_frozen_finds_itself_replaced_and_writes_nothing() {
 #[test]
 fn what_was_killed_is_replaced_by_itself_when_its_lease_is_over() {
     let cluster = TikvCluster::shared();
-    let mut broker = Broker::start_with(&on(&cluster.fresh_namespace()));
+    let mut broker = Broker::start_on(cluster, &[]);
     create_topic(broker.bootstrap(), TOPIC, 1, &[]);
     broker.kill();
     broker.restart();

@@ -2,13 +2,15 @@
 //! does with more than TiKV takes at once. Always an error and an end, within the time that is promised, never a hang.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use tidegate_tests::admin::{create_topic, log_bounds};
 use tidegate_tests::admin_http::{get, metrics};
-use tidegate_tests::broker::{Broker, on, serve};
+use tidegate_tests::broker::{Broker, PATIENCE, patiently_on, serve};
 use tidegate_tests::certificates::Certificates;
-use tidegate_tests::program::run_within;
+use tidegate_tests::kept_port::KeptPort;
+use tidegate_tests::program::{Outcome, run, run_within};
 use tidegate_tests::scheduled_topic::{create_scheduled_topic, now_ms};
 use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 use tidegate_tests::wire::{self, Connection};
@@ -21,10 +23,19 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs `serve` on a store that it must refuse in time, and gives what it said.
 fn refused(store: &str, arguments: &[&str]) -> String {
+    refused_by(store, arguments, |command| run_within(REFUSED_WITHIN, command))
+}
+
+/// As before, for what it finds out from a cluster that answers, however long a busy machine takes for that.
+fn refused_by_the_cluster(store: &str, arguments: &[&str]) -> String {
+    refused_by(store, &[&PATIENCE, arguments].concat(), run)
+}
+
+fn refused_by(store: &str, arguments: &[&str], run: impl Fn(&mut Command) -> Outcome) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let data = directory.path().join("data");
     let mut command = serve(&data, "127.0.0.1:0", "127.0.0.1:0");
-    let outcome = run_within(REFUSED_WITHIN, command.args(["--store", store]).args(arguments));
+    let outcome = run(command.args(["--store", store]).args(arguments));
     assert_eq!(outcome.code, Some(1), "{store} {arguments:?}: {}", outcome.standard_error);
     assert!(outcome.lines.is_empty(), "it claimed to serve: {:?}", outcome.lines);
     assert!(!data.exists(), "it left something behind");
@@ -48,12 +59,11 @@ fn an_address_that_cannot_be_read_is_refused_with_what_would_be_right() {
 
 #[test]
 fn a_placement_driver_that_is_not_there_is_named() {
-    // Nobody listens on a port that was free a moment ago; and one who listens and never answers is no better.
+    // Nobody listens there; and one who listens and never answers is no better.
+    let nobodys = KeptPort::take();
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let silent_address = silent.local_addr().expect("it is bound").to_string();
-    let free =
-        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").to_string();
-    for address in [free, silent_address] {
+    for address in [nobodys.address(), silent.local_addr().expect("it is bound")] {
+        let address = address.to_string();
         says(&refused(&format!("tikv://{address}/ns"), &[]), &[&address, "store"]);
     }
 }
@@ -61,7 +71,7 @@ fn a_placement_driver_that_is_not_there_is_named() {
 #[test]
 fn a_placement_driver_without_a_store_is_refused() {
     let cluster = OwnCluster::placement_driver_only();
-    says(&refused(&cluster.namespace("ns"), &[]), &["no TiKV store", "--store"]);
+    says(&refused_by_the_cluster(&cluster.namespace("ns"), &[]), &["no TiKV store", "--store"]);
 }
 
 #[test]
@@ -92,6 +102,7 @@ fn a_client_certificate_that_is_refused_is_told_from_a_cluster_without_stores() 
     let certificates = Certificates::make();
     let cluster = OwnCluster::placement_driver_with_tls(&certificates.server());
     let store = cluster.namespace("ns");
+    let refused = refused_by_the_cluster;
     says(&refused(&store, &certificates.client().arguments()), &["no TiKV store"]);
     says(&refused(&store, &certificates.stranger().arguments()), &["tikv.tls"]);
     // Without any, and with TLS to one that has none.
@@ -109,12 +120,12 @@ fn a_broker_serves_on_a_cluster_behind_tls() {
     let files = files.map(|name| cluster.tls_file(name).display().to_string());
     let [ca, client, client_key, stranger, stranger_key] = files.each_ref().map(String::as_str);
     let tls = |cert, key| ["--tikv-tls-ca", ca, "--tikv-tls-cert", cert, "--tikv-tls-key", key];
-    let broker = Broker::start_with(&[&on(&store)[..], &tls(client, client_key)].concat());
+    let broker = Broker::start_with(&[&patiently_on(&store)[..], &tls(client, client_key)].concat());
     create_topic(broker.bootstrap(), TOPIC, 1, &[]);
     let mut connection = Connection::open(broker.bootstrap());
     assert_eq!(wire::produce(&mut connection, TOPIC, &wire::batch(b"kept", 0)), Some((0, 0)));
     assert_eq!(log_bounds(broker.bootstrap(), TOPIC, 0), (0, 1));
-    says(&refused(&store, &tls(stranger, stranger_key)), &["tikv.tls"]);
+    says(&refused_by_the_cluster(&store, &tls(stranger, stranger_key)), &["tikv.tls"]);
 }
 
 /// A key and its value.
@@ -136,7 +147,7 @@ fn a_namespace_of_somebody_else_is_refused_and_left_as_it_is() {
         let namespace = RawNamespace::open(&store);
         theirs.iter().for_each(|(key, value)| namespace.put(key, value));
         let before = namespace.entries();
-        says(&refused(&store, &[]), &parts);
+        says(&refused_by_the_cluster(&store, &[]), &parts);
         assert_eq!(namespace.entries(), before, "nothing of it is touched");
     }
 }
@@ -145,7 +156,7 @@ fn a_namespace_of_somebody_else_is_refused_and_left_as_it_is() {
 fn a_namespace_that_a_later_release_has_written_is_refused_and_left_as_it_is() {
     let cluster = TikvCluster::shared();
     let store = cluster.fresh_namespace();
-    let mut broker = Broker::start_with(&on(&store));
+    let mut broker = Broker::start_with(&patiently_on(&store));
     create_topic(broker.bootstrap(), "kept", 1, &[]);
     assert!(broker.terminate().success());
     let namespace = RawNamespace::open(&store);
@@ -158,7 +169,7 @@ fn a_namespace_that_a_later_release_has_written_is_refused_and_left_as_it_is() {
         let own = namespace.entries()[key].clone();
         namespace.put(key, newer);
         let before = namespace.entries();
-        says(&refused(&store, &[]), &parts);
+        says(&refused_by_the_cluster(&store, &[]), &parts);
         assert_eq!(namespace.entries(), before, "nothing of it is touched");
         namespace.put(key, &own);
     }
@@ -170,7 +181,7 @@ fn a_namespace_that_a_later_release_has_written_is_refused_and_left_as_it_is() {
 fn the_first_line_says_where_the_data_is_and_the_disk_is_nobodys() {
     let cluster = TikvCluster::shared();
     let namespace = cluster.fresh_namespace();
-    let broker = Broker::start_with(&on(&namespace));
+    let broker = Broker::start_with(&patiently_on(&namespace));
     assert!(broker.first_line().ends_with(&format!(", data in {namespace}")), "{}", broker.first_line());
     assert!(!broker.data_directory().exists(), "it needs no directory");
     let (status, metrics) = get(broker.admin(), "/metrics");
@@ -185,7 +196,7 @@ fn more_than_tikv_takes_at_once_is_refused_and_nothing_of_it_is_there() {
     const MESSAGE_TOO_LARGE: i16 = 10;
     let cluster = TikvCluster::shared();
     let namespace = cluster.fresh_namespace();
-    let arguments = [&on(&namespace)[..], &["--message-max-bytes", "8388608"]].concat();
+    let arguments = [&patiently_on(&namespace)[..], &["--message-max-bytes", "8388608"]].concat();
     let broker = Broker::start_with(&arguments);
     create_topic(broker.bootstrap(), TOPIC, 1, &[]);
     let mut connection = Connection::open(broker.bootstrap());
@@ -200,7 +211,7 @@ fn more_scheduled_records_than_tikv_takes_at_once_are_refused_and_hold_up_nobody
     const TOPIC: &str = "scheduled";
     const MESSAGE_TOO_LARGE: i16 = 10;
     let cluster = TikvCluster::shared();
-    let broker = Broker::start_with(&on(&cluster.fresh_namespace()));
+    let broker = Broker::start_with(&patiently_on(&cluster.fresh_namespace()));
     create_scheduled_topic(broker.bootstrap(), TOPIC, 1);
     let mut connection = Connection::open(broker.bootstrap());
     let now = now_ms();

@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_tests::admin_http::metrics;
-use tidegate_tests::broker::{Broker, on};
+use tidegate_tests::broker::{Broker, patiently_on};
 use tidegate_tests::deadline::Deadline;
 use tidegate_tests::tikv_cluster::OwnCluster;
 
@@ -31,7 +31,7 @@ fn old_versions_are_given_up_in_rounds_by_the_broker_that_has_the_lease() {
     // The safe point is the whole cluster's.
     let cluster = OwnCluster::start();
     let namespace = cluster.namespace(NAMESPACE);
-    let broker = Broker::start_with(&[&on(&namespace)[..], &EAGER].concat());
+    let broker = Broker::start_with(&[&patiently_on(&namespace)[..], &EAGER].concat());
     let deadline = Deadline::start();
     loop {
         let all = metrics(broker.admin());
@@ -48,10 +48,11 @@ fn old_versions_are_given_up_in_rounds_by_the_broker_that_has_the_lease() {
 fn a_broker_that_was_frozen_and_replaced_gives_nothing_up_when_it_goes_on() {
     let cluster = OwnCluster::start();
     let namespace = cluster.namespace(NAMESPACE);
-    let mut first = Broker::start_with(&[&on(&namespace)[..], &EAGER].concat());
+    let mut first = Broker::start_with(&[&patiently_on(&namespace)[..], &EAGER].concat());
     wait_for_a_round(&first);
     first.freeze();
-    let mut second = Broker::start_with(&[&on(&namespace)[..], &NEVER, &["--broker-id", "2"]].concat());
+    let mut second =
+        Broker::start_with(&[&patiently_on(&namespace)[..], &NEVER, &["--broker-id", "2"]].concat());
     let safe_point = cluster.safe_point();
     first.thaw();
     // The time for its next round has come while it was frozen.
@@ -64,7 +65,7 @@ fn a_broker_that_was_frozen_and_replaced_gives_nothing_up_when_it_goes_on() {
 fn the_lock_of_a_dead_client_goes_in_a_round_with_nobody_in_its_way() {
     const HOUR_MS: u64 = 3_600_000;
     let cluster = OwnCluster::start();
-    let broker = Broker::start_with(&[&on(&cluster.namespace(NAMESPACE))[..], &EAGER].concat());
+    let broker = Broker::start_with(&[&patiently_on(&cluster.namespace(NAMESPACE))[..], &EAGER].concat());
     let resolved = || metrics(broker.admin())["tidegate_tikv_locks_resolved_total"];
     assert_eq!(resolved(), 0.0);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than that").as_millis();
