@@ -88,8 +88,18 @@ impl<S: Store> Run<S> {
         }
     }
 
-    /// Works until it is stopped, or something is wrong that no retry helps.
+    /// Works until it is stopped, or something is wrong that no retry helps. It leaves the group whichever it was, so that others
+    /// have its partitions at once.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let ended = self.work(stop).await;
+        self.tasks.shutdown().await;
+        // What could not be committed is done again by others: there is nothing of its own that it could commit.
+        let left = self.consumer.close().await;
+        ended?;
+        Ok(left?)
+    }
+
+    async fn work(&mut self, stop: CancellationToken) -> Result<(), WorkerError> {
         let fixed = self.options.partitions.clone();
         let places = fixed.iter().map(|at| (at.clone(), Start::Latest));
         if !fixed.is_empty() {
@@ -100,7 +110,7 @@ impl<S: Store> Run<S> {
         loop {
             self.give_up();
             if self.is_stopping && self.held.is_empty() {
-                break;
+                return Ok(());
             }
             self.start();
             self.pace();
@@ -124,8 +134,6 @@ impl<S: Store> Run<S> {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
-        // What could not be committed is done again by others: there is nothing of its own that it could commit.
-        Ok(self.consumer.close().await?)
     }
 
     fn take(&mut self, taken: Result<Vec<crate::ConsumerRecord>, Error>) -> Result<(), WorkerError> {

@@ -170,8 +170,10 @@ async fn batches_do_not_leave_parked_events_behind() {
     let single = single.await.expect("it starts");
     until("one to be parked", async || stage.handled().await == 4 && stage.noted().await.1 == 1).await;
     single.stop().await.expect("it stops");
-    let mut batches = stage.fixed().start_batches(enter_all).await.expect("it starts");
+    let mut batches = stage.member().start_batches(enter_all).await.expect("it starts");
     let ended = in_time("its end", batches.ended()).await.expect_err("it would never come back to it");
     assert!(ended.to_string().contains("1 events of orders-0 are parked"), "{ended}");
+    let group = stage.admin().await.describe_group(GROUP).await.expect("it answers");
+    assert_eq!(group.members, [], "it has left, and others may have its partition");
     stage.broker.stop().await;
 }
