@@ -243,10 +243,13 @@ impl RunningBroker {
             let _panicked = lease.await;
         }
         self.admin_stop.cancel();
-        if let Some(admin) = self.admin_task
-            && tokio::time::timeout(ADMIN_STOP_MAX, admin).await.is_err()
+        if let Some(mut admin) = self.admin_task
+            && tokio::time::timeout(ADMIN_STOP_MAX, &mut admin).await.is_err()
         {
             warn!("stopped before every answer of the admin port was sent");
+            // Whoever starts next finds the port free.
+            admin.abort();
+            let _cancelled = admin.await;
         }
         info!("stopped");
     }

@@ -296,7 +296,10 @@ async fn a_clock_that_jumps_is_told_until_it_has_lasted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stops_says_so_until_its_end() {
-    let broker = start().await;
+    // An address of its own: a port of 127.0.0.1 may be another test's as soon as it is free.
+    let settings = Settings { admin: ([127, 0, 0, 2], 0).into(), ..settings() };
+    let store = MemoryStore::new(Arc::new(SystemClock));
+    let broker = RunningBroker::start(settings, store.into()).await.expect("free ports, an empty store");
     let admin = broker.admin();
     broker.broker().shutdown.cancel();
     assert_eq!(get(&broker, "/readyz").await, (503, "stopping\n".to_owned()));
