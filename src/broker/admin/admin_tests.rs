@@ -399,25 +399,32 @@ fn shared(memory: &MemoryStore, first_nonce: u128) -> FaultyStore<MemoryStore> {
     store
 }
 
+/// Lets time go on by itself as long as `work` waits for nothing but time.
+async fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::pause();
+    let result = work.await;
+    tokio::time::resume();
+    result
+}
+
+/// The lease is so long that it ends only where time is virtual, however long the machine takes for the rest.
 #[tokio::test]
 async fn a_broker_whose_lease_has_lapsed_says_so_and_answers_nothing_until_it_lives_again() {
+    const LEASE_MS: u32 = 600_000;
+    let lease = Duration::from_millis(LEASE_MS.into());
     let memory = MemoryStore::new(Arc::new(SystemClock));
     let store = shared(&memory, 0);
-    let settings = Settings { broker_lease_ms: 500, ..settings() };
+    let settings = Settings { broker_lease_ms: LEASE_MS, ..settings() };
     let broker = RunningBroker::start(settings.clone(), store.clone().into()).await.expect("the first");
-    let second = RunningBroker::start(settings.clone(), shared(&memory, 1 << 64).into()).await;
-    let refused = second.err().expect("the first lives").to_string();
-    assert!(refused.contains("broker 1") && refused.contains("lease of 500 ms"), "{refused}");
+    let second = RunningBroker::start(settings.clone(), shared(&memory, 1 << 64).into());
+    let refused = in_virtual_time(second).await.err().expect("the first lives").to_string();
+    assert!(refused.contains("broker 1") && refused.contains("lease of 600000 ms"), "{refused}");
 
     store.faults().go_away();
-    let said = loop {
-        let (status, said) = get(&broker, "/readyz").await;
-        if said.contains("lease has lapsed") {
-            assert_eq!(status, 503);
-            break said;
-        }
-    };
-    assert!(said.contains("the store away"), "{said}");
+    in_virtual_time(tokio::time::sleep(lease)).await;
+    let (status, said) = get(&broker, "/readyz").await;
+    assert_eq!(status, 503);
+    assert!(said.contains("lease has lapsed") && said.contains("the store away"), "{said}");
     let address = broker.listen();
     let asked = tokio::spawn(async move {
         let mut stream = TcpStream::connect(address).await.expect("it listens");
@@ -432,10 +439,18 @@ async fn a_broker_whose_lease_has_lapsed_says_so_and_answers_nothing_until_it_li
         assert!(!asked.is_finished(), "only the holder of the lease answers");
     }
     store.faults().come_back();
+    // Until it is renewed.
+    in_virtual_time(tokio::time::sleep(lease / 10)).await;
     assert_eq!(asked.await.expect("no panic")[4..], [0, 0, 0, 7]);
     assert_eq!(get(&broker, "/readyz").await.0, 200);
     broker.stop().await;
-    // It has given the lease back.
-    let next = RunningBroker::start(settings, shared(&memory, 1 << 65).into()).await.expect("nobody has it");
+    // It has given the lease back: the next one need not wait for its end.
+    let next = in_virtual_time(async {
+        let began = tokio::time::Instant::now();
+        let next = RunningBroker::start(settings, shared(&memory, 1 << 65).into()).await;
+        (next.expect("nobody has it"), began.elapsed())
+    });
+    let (next, took) = next.await;
+    assert!(took < lease / 10, "{took:?}");
     next.stop().await;
 }

@@ -56,7 +56,8 @@ cases! {
     DeleteGroups => groups::delete_groups,
 }
 
-#[tokio::test]
+/// In virtual time, as sessions and time-outs would be over on a machine that pauses: nothing here waits for a socket.
+#[tokio::test(start_paused = true)]
 async fn every_api_answers_in_every_version_with_kafkas_error_codes() {
     let fixture = Fixture::start().await;
     let mut versions = 0;
@@ -73,7 +74,7 @@ async fn every_api_answers_in_every_version_with_kafkas_error_codes() {
     fixture.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_for_many_times_is_answered_once() {
     let fixture = Fixture::start().await;
     topics::repeated(&fixture).await;

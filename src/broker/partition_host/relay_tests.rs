@@ -161,7 +161,7 @@ async fn plan(broker: &Broker, value: &str, timestamp_ms: i64) -> Plan {
     broker.hosts.plan(batch, &scheduled()).await.expect("a good batch")
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_record_for_later_is_answered_without_offset_and_enters_the_log_when_it_is_due() {
     let broker = Broker::with(1, scheduled(), Settings::default()).await;
     let now_ms = broker.store.now_ms();

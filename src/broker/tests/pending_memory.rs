@@ -12,7 +12,7 @@ use bytes::Bytes;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
-use tidegate_format::{Offset, PartitionId, PartitionIndex, TopicId};
+use tidegate_format::{Offset, PartitionId, PartitionIndex, TopicId, UserKey};
 use tidegate_outbox::{Event, PublishSettings, Publisher, TopicDefaults, ensure_topic};
 use tidegate_store::{EmbeddedOptions, EmbeddedStore, Store, SystemClock, Txn};
 use uuid::Uuid;
@@ -29,6 +29,8 @@ const PER_TRANSACTION: usize = 500;
 const FAR_MS: i64 = 86_400_000;
 /// What the store and the runtime may have more of, now and then: less than 8 bytes for each of the many.
 const NOISE_BYTES: usize = 200_000;
+/// What may be left in memory of what was written: a few entries.
+const FLUSHED_BYTES: u64 = 10_000;
 /// After this time the test counts as hung. It has nothing to do with speed.
 const HANG_AFTER: Duration = Duration::from_secs(120);
 
@@ -73,6 +75,18 @@ async fn publish(store: &EmbeddedStore, count: usize, due_ms: impl Fn(i64) -> i6
     }
 }
 
+/// Commits a little until what was written before is in the tree, so that the next opening reads back next to nothing of it.
+async fn let_it_be_flushed(store: &EmbeddedStore) {
+    let flushing = async {
+        while store.metrics().overlay_bytes > FLUSHED_BYTES {
+            let mut txn = store.begin().await.expect("a snapshot");
+            txn.put(UserKey { key: Bytes::from_static(b"nudge") }.encode(), Bytes::from_static(b"1"));
+            txn.commit().await.expect("nobody else writes");
+        }
+    };
+    tokio::time::timeout(HANG_AFTER, flushing).await.expect("hung: the overlay is flushed");
+}
+
 /// Lets the partition move an event that is due, so that it knows by then what waits.
 async fn let_it_move_one(store: &EmbeddedStore, broker: &RunningBroker) {
     let id = PartitionId { topic: TOPIC_ID, partition: PartitionIndex(0) };
@@ -106,6 +120,7 @@ async fn measure(pending: usize) -> usize {
     txn.commit().await.expect("nobody else writes");
     let far_ms = store.now_ms() + FAR_MS;
     publish(&store, pending, |number| far_ms + number).await;
+    let_it_be_flushed(&store).await;
     store.shutdown().await;
     drop(store);
 
