@@ -11,8 +11,8 @@ use tidegate_format::{
 use tidegate_log::{Ownership, take_ownership};
 use tidegate_protocol::batch::{Record, decode_records};
 use tidegate_store::{
-    Direction, EmbeddedOptions, EmbeddedStore, FaultyStore, KeyRange, ManualClock, MemoryStore, ScanLimit,
-    Store, Txn,
+    CommitError, Direction, EmbeddedOptions, EmbeddedStore, FaultyStore, KeyRange, ManualClock, MemoryStore,
+    ScanLimit, Store, Txn,
 };
 use uuid::Uuid;
 
@@ -63,10 +63,16 @@ pub(crate) fn scheduled(event: Event, schedule: &str, due_ms: i64) -> Event {
 
 /// Creates the tests' topic.
 pub(crate) async fn create_topic<S: Store>(store: &S, partitions: i32) {
-    let mut txn = store.begin().await.expect("a snapshot");
     let defaults = TopicDefaults { partitions, ..TopicDefaults::default() };
-    ensure_topic(&mut txn, TOPIC_NAME, &defaults, TOPIC).await.expect("a topic");
-    txn.commit().await.expect("nobody else creates it");
+    loop {
+        let mut txn = store.begin().await.expect("a snapshot");
+        ensure_topic(&mut txn, TOPIC_NAME, &defaults, TOPIC).await.expect("a topic");
+        match txn.commit().await {
+            Ok(_) => return,
+            // Nobody else creates it, but a TiKV that was slow to answer has not.
+            Err(error) => assert_eq!(error, CommitError::Conflict),
+        }
+    }
 }
 
 /// Runs `work` with a publisher in one transaction and commits it.

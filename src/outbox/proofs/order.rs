@@ -3,29 +3,44 @@
 use std::time::Duration;
 
 use tidegate_store::faulty::{On, Point};
-use tidegate_store::{ManualClock, Store, TikvOptions, TikvStore, Txn};
+use tidegate_store::{
+    CommitError, Committed, ManualClock, Store, TikvOptions, TikvStore, TransactionLimits, Txn,
+};
 use tidegate_tests::tikv_cluster::TikvCluster;
 use uuid::Uuid;
 
-use crate::Publisher;
 use crate::fixture::{
     Backend, Embedded, InMemory, Owner, create_topic, event, faulty, memory_store, partition, publish,
     publish_settings, values_of, waiting,
 };
+use crate::relay::RelaySettings;
+use crate::{Event, Publisher};
 
 const PAUSES_MS: [i64; 3] = [1, 10_000, 30_000];
-/// On TiKV time is the oracle's, which nobody can move: pauses in the same proportion to a shorter `commit.max.ms`.
-const TIKV_COMMIT_MAX_MS: u64 = 1_000;
+/// On TiKV time is the oracle's, which nobody can move: pauses in the same proportion to a relay that looks back less far.
+/// It need not look back at all here, as no commit is under way while it moves events.
+const TIKV_LOOK_BACK_MS: i64 = 1_000;
 const TIKV_PAUSES_MS: [i64; 3] = [1, 2_000, 6_000];
+/// How long TiKV may take for a commit or a read. It is no promise here, and a machine that pauses breaks a shorter one.
+const TIKV_PATIENCE_MS: u64 = 60_000;
 /// Those who publish while T1 pauses, one after the other.
 const OTHERS: usize = 10;
 
 /// Time that goes by while T1 pauses.
 trait Time {
+    /// How far a relay looks back.
+    const LOOK_BACK_MS: i64;
+    /// How often a transaction is run at most. Nobody else writes what it writes, but on TiKV a conflict is also what comes
+    /// of a commit whose answer the machine has held up for long: an application runs it again then.
+    const ATTEMPTS_MAX: usize;
+
     async fn advance(&self, ms: i64);
 }
 
 impl Time for ManualClock {
+    const LOOK_BACK_MS: i64 = 0;
+    const ATTEMPTS_MAX: usize = 1;
+
     async fn advance(&self, ms: i64) {
         Self::advance(self, ms);
     }
@@ -35,8 +50,52 @@ impl Time for ManualClock {
 struct RealTime;
 
 impl Time for RealTime {
+    const LOOK_BACK_MS: i64 = TIKV_LOOK_BACK_MS;
+    const ATTEMPTS_MAX: usize = 10;
+
     async fn advance(&self, ms: i64) {
         tokio::time::sleep(Duration::from_millis(ms.unsigned_abs())).await;
+    }
+}
+
+/// Begins a transaction that publishes an event.
+async fn publishing<S: Store>(store: &S, event: Event) -> S::Txn {
+    let settings = publish_settings();
+    let mut txn = store.begin().await.expect("a snapshot");
+    let mut publisher = Publisher::new(&txn, &settings, store.now_ms(), Uuid::new_v4());
+    publisher.publish(&mut txn, &event).await.expect("published");
+    txn
+}
+
+/// Runs a transaction until it is applied; how often that was.
+async fn until_applied<T: Time>(
+    _: &T,
+    mut run: impl AsyncFnMut() -> Result<Committed, CommitError>,
+) -> usize {
+    for attempt in 1..=T::ATTEMPTS_MAX {
+        match run().await {
+            Ok(_) => return attempt,
+            Err(error) => assert_eq!(error, CommitError::Conflict),
+        }
+    }
+    panic!("it conflicts with nobody, {} times", T::ATTEMPTS_MAX)
+}
+
+/// Publishes an event in a transaction of its own.
+async fn publish_alone<S: Store, T: Time>(store: &S, time: &T, event: Event) {
+    until_applied(time, async || publishing(store, event.clone()).await.commit().await).await;
+}
+
+/// Moves everything that is due, looking back as far as the time wants it; how many records that were.
+async fn drain<S: Store, T: Time>(owner: &mut Owner, store: &S, _: &T) -> usize {
+    let settings = RelaySettings { overlap_ms: T::LOOK_BACK_MS, ..RelaySettings::default() };
+    let mut records = 0;
+    loop {
+        let turn = owner.turn_with(store, &settings).await;
+        records += turn.records;
+        if !turn.more {
+            return records;
+        }
     }
 }
 
@@ -46,23 +105,23 @@ async fn check_order<S: Store, T: Time>(
     store: &S,
     time: &T,
     pause_ms: i64,
-    commit: impl AsyncFnOnce(S::Txn, Others<'_, S, T>),
+    commit: impl AsyncFn(S::Txn, Others<'_, S, T>) -> Result<Committed, CommitError>,
 ) {
     create_topic(store, 1).await;
     let mut owner = Owner::of(store, partition(0)).await;
-    publish(store, event("k", "T0")).await.expect("published");
-    owner.drain(store).await;
-    let settings = publish_settings();
-    let mut t1 = store.begin().await.expect("a snapshot");
-    let mut publisher = Publisher::new(&t1, &settings, store.now_ms(), Uuid::new_v4());
-    publisher.publish(&mut t1, &event("k", "T1")).await.expect("published");
-    commit(t1, Others { store, owner: &mut owner, time, pause_ms }).await;
-    publish(store, event("k", "T3")).await.expect("published");
-    owner.drain(store).await;
+    publish_alone(store, time, event("k", "T0")).await;
+    drain(&mut owner, store, time).await;
+    let attempts = until_applied(time, async || {
+        let t1 = publishing(store, event("k", "T1")).await;
+        commit(t1, Others { store, owner: &mut owner, time, pause_ms }).await
+    })
+    .await;
+    publish_alone(store, time, event("k", "T3")).await;
+    drain(&mut owner, store, time).await;
     let values = values_of(store, partition(0)).await;
     let of_key: Vec<&String> = values.iter().filter(|value| value.starts_with('T')).collect();
     assert_eq!(of_key, ["T0", "T1", "T3"], "after a pause of {pause_ms} ms");
-    assert_eq!(values.iter().filter(|value| value.starts_with("other")).count(), OTHERS);
+    assert_eq!(values.iter().filter(|value| value.starts_with("other")).count(), attempts * OTHERS);
     assert_eq!(waiting(store, partition(0)).await, (0, 0, 0));
 }
 
@@ -82,8 +141,8 @@ impl<S: Store, T: Time> Others<'_, S, T> {
             let step_ms = (self.pause_ms / 10).max(1).min(left_ms);
             left_ms -= step_ms;
             self.time.advance(step_ms).await;
-            publish(self.store, event("other", &format!("other {n}"))).await.expect("published");
-            assert_eq!(self.owner.drain(self.store).await, 1, "others are not held up");
+            publish_alone(self.store, self.time, event("other", &format!("other {n}"))).await;
+            assert_eq!(drain(self.owner, self.store, self.time).await, 1, "others are not held up");
         }
     }
 }
@@ -92,7 +151,7 @@ impl<S: Store, T: Time> Others<'_, S, T> {
 async fn check_open<S: Store>(store: &S, time: &impl Time, pause_ms: i64) {
     check_order(store, time, pause_ms, async |t1, others| {
         others.publish_and_relay().await;
-        t1.commit().await.expect("nobody else writes what it writes");
+        t1.commit().await
     })
     .await;
 }
@@ -102,13 +161,12 @@ async fn check_held_up<S: Store>(store: S, time: &impl Time, pause_ms: i64) {
     let store = faulty(store);
     check_order(&store, time, pause_ms, async |t1, others| {
         let mut gate = store.faults().hold(On::next(), Point::BeforeCommit);
-        let committing = async { t1.commit().await.expect("nobody else writes what it writes") };
         let meanwhile = async {
             gate.reached().await;
             others.publish_and_relay().await;
             gate.release();
         };
-        tokio::join!(committing, meanwhile);
+        tokio::join!(t1.commit(), meanwhile).0
     })
     .await;
 }
@@ -137,13 +195,21 @@ async fn a_commit_that_is_held_up_on_its_way_comes_before_those_that_depend_on_i
 
 async fn tikv(cluster: &TikvCluster) -> TikvStore {
     let address = cluster.fresh_namespace().parse().expect("an address");
-    let options = TikvOptions { commit_max_ms: TIKV_COMMIT_MAX_MS, clients: 1, ..TikvOptions::new(address) };
+    let defaults = TikvOptions::new(address);
+    let options = TikvOptions {
+        clients: 1,
+        connect_timeout_ms: TIKV_PATIENCE_MS,
+        request_timeout_ms: TIKV_PATIENCE_MS,
+        commit_max_ms: TIKV_PATIENCE_MS,
+        limits: TransactionLimits { max_ms: 10 * TIKV_PATIENCE_MS, ..defaults.limits },
+        ..defaults
+    };
     TikvStore::connect(options).await.expect("the cluster is there")
 }
 
 async fn check_on_tikv(cluster: &TikvCluster, pause_ms: i64) {
     let (open, held_up) = (tikv(cluster).await, tikv(cluster).await);
-    assert_eq!(open.order_lag_ms(), TIKV_COMMIT_MAX_MS, "a relay looks back no further");
+    assert_eq!(open.order_lag_ms(), TIKV_PATIENCE_MS, "a relay of ours would look back that far");
     tokio::join!(check_open(&open, &RealTime, pause_ms), check_held_up(held_up.clone(), &RealTime, pause_ms));
     open.shutdown().await;
     held_up.shutdown().await;
