@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics::{gauge, histogram};
 use tidegate_format::Offset;
 use tidegate_log::{LogError, Ownership, SequenceRange, WriteError, take_ownership};
@@ -190,6 +191,10 @@ impl<S: Store> Host<S> {
         let mut idle_at = Instant::now() + self.shared.limits.idle;
         let mut relayed_last = false;
         loop {
+            // Here and not only below, where it would wait until there is no work.
+            if hint.notified().now_or_never().is_some() {
+                self.pace.hinted();
+            }
             let (now, now_ms) = (Instant::now(), self.shared.store.now_ms());
             let stopping = self.shared.stopping.is_cancelled();
             let work_waits = self.next.is_some() || !self.inbox.is_empty();

@@ -8,7 +8,7 @@ use tidegate_outbox::hold::Plan;
 use tidegate_protocol::batch::BatchOptions;
 use tidegate_store::CommitError;
 use tidegate_store::Store;
-use tidegate_store::faulty::{CommitFault, On};
+use tidegate_store::faulty::{CommitFault, On, Point};
 use tokio::time::Instant;
 
 use super::fixture::{Broker, START_MS, admitted, batch, config, partition};
@@ -150,6 +150,31 @@ async fn a_failed_turn_is_tried_again_and_nothing_is_moved_twice() {
         let _late = broker.store.deliver_late().await;
         assert_eq!(broker.values(partition(0)).await[1..], ["a", "b"], "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_is_heeded_while_batches_wait_all_the_time() {
+    let settings = Settings { produce_commit_max_bytes: 1, ..Settings::default() };
+    let broker = Broker::with(1, config(), settings).await;
+    broker.produce(partition(0), batch("loads the partition")).await.expect("a store that works");
+    let mut gate = broker.store.faults().hold(On::next(), Point::BeforeCommit);
+    let first = broker.send(partition(0), batch("produced"));
+    gate.reached().await;
+    let mut pending = Vec::new();
+    for _ in 0..100 {
+        pending.push(broker.hosts.produce(partition(0), batch("produced")).await.expect("room"));
+    }
+    broker.publish(partition(0), &["event"]).await;
+    broker.hosts.committed(&[partition(0)]);
+    gate.release();
+    first.await.expect("no panic").expect("committed");
+    for pending in pending {
+        pending.answer().await.expect("committed");
+    }
+    wait_for_records(&broker, 103).await;
+    let values = broker.values(partition(0)).await;
+    let place = values.iter().position(|value| value == "event").expect("it was moved");
+    assert!(place <= 3, "{place} records came before it");
 }
 
 fn scheduled() -> TopicConfig {
