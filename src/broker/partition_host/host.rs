@@ -115,8 +115,10 @@ pub(super) struct Host<S: Store> {
 pub(super) enum End {
     /// With nothing left to do for now.
     Orderly,
-    /// It could not go on; a sweep comes back to it.
-    Failed,
+    /// It could not be taken over for now.
+    NotBegun,
+    /// It has another owner; a sweep comes back to it.
+    Fenced,
 }
 
 /// Runs a partition until it is idle, told to stop, or has another owner.
@@ -135,7 +137,7 @@ pub(super) async fn run<S: Store>(
             while let Some(work) = inbox.recv().await {
                 work.refuse(&partition, &error);
             }
-            return End::Failed;
+            return End::NotBegun;
         }
     };
     let loaded = gauge!(names::PARTITIONS_LOADED);
@@ -158,7 +160,7 @@ pub(super) async fn run<S: Store>(
         host.give_up().await;
     }
     loaded.decrement(1);
-    if ended.is_ok() { End::Orderly } else { End::Failed }
+    if ended.is_ok() { End::Orderly } else { End::Fenced }
 }
 
 /// Takes the partition over, unless it is still owned since it was last loaded.

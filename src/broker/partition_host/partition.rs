@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::awaited::Awaited;
 use super::host::{self, End, Work};
+use super::wake::LOOK_RETRY;
 use super::{PartitionError, Shared};
 
 /// Where a partition stands: all of it committed.
@@ -165,9 +166,16 @@ impl Partition {
             let id = partition.id;
             let end = host::run(shared.clone(), partition, works, hint, stop).await;
             drop(guard);
-            if end == End::Orderly {
-                // What it knew of its next due entry, and a hint that came too late for it, is found out anew.
-                shared.hints.add(id);
+            // What it knew of its next due entry, and a hint that came too late for it, is found out anew.
+            match end {
+                End::Orderly => shared.hints.add(id),
+                End::NotBegun => {
+                    tokio::select! {
+                        () = shared.stopping.cancelled() => {}
+                        () = tokio::time::sleep(LOOK_RETRY) => shared.hints.add(id),
+                    }
+                }
+                End::Fenced => {}
             }
         });
         inner.task = Task::Running(handle.clone());

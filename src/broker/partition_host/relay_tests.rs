@@ -177,6 +177,20 @@ async fn a_hint_is_heeded_while_batches_wait_all_the_time() {
     assert!(place <= 3, "{place} records came before it");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_taken_over_for_a_moment_is_tried_again_soon() {
+    let broker = Broker::new(1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    broker.publish(partition(0), &["a"]).await;
+    for _ in 0..3 {
+        let away = CommitError::Unavailable { reason: "a test".into() };
+        broker.store.faults().fail_commit(On::next(), CommitFault::Refused(away));
+    }
+    broker.hosts.committed(&[partition(0)]);
+    let took = wait_for_records(&broker, 1).await;
+    assert!(took <= Duration::from_secs(4), "{took:?}");
+}
+
 fn scheduled() -> TopicConfig {
     TopicConfig { delivery: Delivery::Scheduled, ..config() }
 }

@@ -17,8 +17,8 @@ use super::{PartitionError, Shared};
 
 /// Partitions that are looked at between two looks at the clock and the hints.
 const SLICE: usize = 64;
-/// How long to wait after a look that failed.
-const LOOK_RETRY: Duration = Duration::from_secs(1);
+/// How long to wait after a look that failed, or a partition that could not be taken over.
+pub(super) const LOOK_RETRY: Duration = Duration::from_secs(1);
 
 /// Partitions without a task that may have entries: each at most once, however often it was told.
 #[derive(Default)]
