@@ -232,6 +232,8 @@ async fn a_dropped_topics_partitions_end_and_cannot_come_back() {
     let last = broker.send(partition(0), batch("1"));
     gate.reached().await;
     broker.topics.drop_topic(partition(0).topic);
+    let unknown = Err(PartitionError::Unknown.into());
+    assert_eq!(broker.produce(partition(0), batch("too late")).await, unknown);
     let closing = tokio::spawn({
         let hosts = broker.hosts.clone();
         async move { hosts.close(&[partition(0), partition(1)]).await }
@@ -241,7 +243,6 @@ async fn a_dropped_topics_partitions_end_and_cannot_come_back() {
     gate.release();
     closing.await.expect("no panic");
     assert_eq!(last.await.expect("no panic").expect("committed before the end").base_offset, Offset(1));
-    let unknown = Err(PartitionError::Unknown.into());
     assert_eq!(broker.produce(partition(0), batch("2")).await, unknown);
     assert_eq!(broker.hosts.status(partition(0)).await, Err(PartitionError::Unknown));
     assert!(broker.hosts.shared.partitions().is_empty());

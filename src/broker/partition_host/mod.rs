@@ -195,7 +195,11 @@ impl<S: Store> Shared<S> {
         if self.topics.config(id.topic).is_some() {
             return Ok(partition);
         }
-        self.partitions().remove(&id);
+        // One with a task stays, as its end is waited for there; no other comes to have one.
+        let mut partitions = self.partitions();
+        if partition.close_unless_running() {
+            partitions.remove(&id);
+        }
         Err(PartitionError::Unknown)
     }
 

@@ -205,6 +205,16 @@ impl Partition {
         Some(handle.ended)
     }
 
+    /// Lets no task begin any more, if there is none now; false if there is one, which is to be ended by [`close`](Self::close).
+    pub(super) fn close_unless_running(&self) -> bool {
+        let mut inner = self.inner();
+        if let Task::Running(_) = inner.task {
+            return false;
+        }
+        inner.task = Task::Closed;
+        true
+    }
+
     /// As [`stop`](Self::stop), and waits for the end. Whoever watches the status is told.
     pub(super) async fn close(&self) {
         if let Some(ended) = self.stop() {
