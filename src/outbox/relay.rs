@@ -17,7 +17,7 @@ mod due;
 mod limits;
 mod progress;
 
-use tidegate_format::PartitionId;
+use tidegate_format::{PartitionId, PartitionState};
 use tidegate_log::{AppendError, Appender, Appends, LogError, Ownership};
 use tidegate_store::{CommitError, ReadError, ScanLimit, Store, Txn, settle};
 
@@ -40,8 +40,11 @@ pub struct Turn {
     pub late: usize,
     /// How often another transaction came first.
     pub conflicts: usize,
-    /// What was appended, for readers at the tail; none if nothing was due.
+    /// What was appended; none if nothing was due.
     pub appends: Option<Appends>,
+    /// Where the partition stands now; none if this turn has only learnt what an earlier one has appended, behind which
+    /// there may be more by now, or has met nothing but conflicts.
+    pub state: Option<PartitionState>,
     /// When the first of the entries that still wait is due, in milliseconds since the Unix epoch.
     pub next_due_ms: Option<i64>,
     /// Whether entries are due that this turn did not take: turn again.
@@ -115,7 +118,7 @@ impl Relay {
         if let Some((error, attempt)) = self.unsettled.take()
             && let Some(turn) = self.settle(store, error, attempt).await?
         {
-            return Ok(turn);
+            return Ok(Turn { state: None, ..turn });
         }
         let mut conflicts = 0;
         while conflicts < settings.limits.attempts_max.max(1) {
@@ -173,13 +176,15 @@ impl Relay {
         for entry in &due.entries {
             entry.remove(txn, self.id.topic);
         }
+        let appends = appender.finish(txn);
         let turn = Turn {
             records: due.entries.len(),
             bytes: due.bytes,
             due_ms: due.entries.iter().filter_map(|entry| entry.due_ms).collect(),
             late: self.progress.count_late(&due, moment, settings.overlap_ms),
             conflicts: 0,
-            appends: if due.entries.is_empty() { None } else { Some(appender.finish(txn)) },
+            state: Some(appends.state.clone()),
+            appends: Some(appends).filter(|_| !due.entries.is_empty()),
             next_due_ms: due.next_due_ms,
             more: due.outbox_has_more || due.next_due_ms.is_some_and(|next_ms| next_ms <= now_ms),
         };

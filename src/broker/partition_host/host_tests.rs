@@ -143,6 +143,24 @@ async fn an_outcome_that_stays_unknown_is_told_as_such_and_what_is_known_is_read
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repeat_that_is_answered_as_taken_is_there_for_readers() {
+    let broker = Broker::new(1).await;
+    broker.produce(partition(0), idempotent("0", 0)).await.expect("a store that works");
+    broker.store.faults().fail_commit(On::next(), CommitFault::LostLate);
+    let mut gate = broker.store.faults().hold(On::next(), Point::AfterCommit);
+    let lost = broker.send(partition(0), idempotent("1", 1));
+    gate.reached().await;
+    broker.store.faults().go_away();
+    gate.release();
+    assert_eq!(lost.await.expect("no panic"), Err(PartitionError::Unsettled.into()));
+    broker.store.faults().come_back();
+    assert_eq!(broker.values(partition(0)).await, ["0"], "it is still under way");
+    broker.store.deliver_late().await.expect("it is under way").expect("nobody came first");
+    assert_eq!(broker.produce(partition(0), idempotent("1", 1)).await, Ok(1));
+    assert_eq!(broker.values(partition(0)).await, ["0", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_failure_of_the_store_the_partition_goes_on() {
     let broker = Broker::new(1).await;
     broker.produce(partition(0), batch("0")).await.expect("a store that works");

@@ -208,6 +208,9 @@ impl<S: Store> Host<S> {
         if changed {
             self.publish(appends);
             self.shared.hint(&touched);
+        } else {
+            // Of what is repeated the first commit may have been given up as unknown.
+            self.partition.publish(&appends.state);
         }
         let produced = |appended: Appended| Produced {
             base_offset: appended.base_offset,

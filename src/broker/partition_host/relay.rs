@@ -32,8 +32,13 @@ impl<S: Store> Host<S> {
                 self.pace.turned(turn.records, turn.more, turn.next_due_ms, Instant::now());
                 let moved = turn.records > 0;
                 self.record_turn(&turn, began);
-                if let Some(appends) = turn.appends {
-                    self.publish(appends);
+                match (turn.state, turn.appends) {
+                    (Some(_), Some(appends)) => self.publish(appends),
+                    // What was given up as unknown and arrived after all is told by whoever sees it next.
+                    (Some(state), None) => self.partition.publish(&state),
+                    // Readers may know of more already, and must not be told of less.
+                    (None, Some(_)) => self.partition.forget(),
+                    (None, None) => {}
                 }
                 Ok(moved)
             }

@@ -11,6 +11,7 @@ use tidegate_store::Store;
 use tidegate_store::faulty::{CommitFault, On, Point};
 use tokio::time::Instant;
 
+use super::PartitionError;
 use super::fixture::{Broker, START_MS, admitted, batch, config, partition};
 use crate::settings::{Delivery, Settings};
 use crate::topics::TopicConfig;
@@ -150,6 +151,46 @@ async fn a_failed_turn_is_tried_again_and_nothing_is_moved_twice() {
         let _late = broker.store.deliver_late().await;
         assert_eq!(broker.values(partition(0)).await[1..], ["a", "b"], "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_outcome_is_learnt_late_takes_nothing_back_from_readers() {
+    let broker = Broker::new(1).await;
+    broker.produce(partition(0), batch("loads the partition")).await.expect("a store that works");
+    broker.publish(partition(0), &["event"]).await;
+    broker.store.faults().fail_commit(On::next(), CommitFault::LostApplied);
+    let mut gate = broker.store.faults().hold(On::next(), Point::AfterCommit);
+    broker.hosts.committed(&[partition(0)]);
+    gate.reached().await;
+    broker.store.faults().go_away();
+    gate.release();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    broker.store.faults().come_back();
+    assert_eq!(broker.produce(partition(0), batch("behind it")).await, Ok(2));
+    let mut watch = broker.hosts.watch(partition(0)).expect("it exists");
+    for _ in 0..20 {
+        let status = broker.hosts.status(partition(0)).await.expect("a store that works");
+        assert_eq!(status.high_watermark, Offset(3));
+        assert_eq!(broker.values(partition(0)).await, ["loads the partition", "event", "behind it"]);
+        let _no_change = tokio::time::timeout(Duration::from_secs(1), watch.changed()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_after_it_was_given_up_is_seen_with_the_next_sweep() {
+    let broker = Broker::new(1).await;
+    broker.produce(partition(0), batch("loads the partition")).await.expect("a store that works");
+    broker.store.faults().fail_commit(On::next(), CommitFault::LostLate);
+    let mut gate = broker.store.faults().hold(On::next(), Point::AfterCommit);
+    let lost = broker.send(partition(0), batch("late"));
+    gate.reached().await;
+    broker.store.faults().go_away();
+    gate.release();
+    assert_eq!(lost.await.expect("no panic"), Err(PartitionError::Unsettled.into()));
+    broker.store.faults().come_back();
+    assert_eq!(broker.values(partition(0)).await, ["loads the partition"]);
+    broker.store.deliver_late().await.expect("it is under way").expect("nobody came first");
+    assert!(wait_for_records(&broker, 2).await <= Duration::from_secs(61));
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,11 @@ async fn an_answer_that_cannot_be_settled_now_is_settled_by_the_next_turn() {
         assert!(matches!(turn, Err(RelayError::Commit(CommitError::Unknown { .. }))), "{turn:?}");
         store.faults().come_back();
         let turn = owner.turn_with(&store, &settings).await;
+        assert_eq!(
+            turn.state.is_some(),
+            late,
+            "of what was done before, it does not say where that left off"
+        );
         let base_offset = turn.appends.expect("the first record").entries[0].base_offset.0;
         assert_eq!((turn.records, base_offset, turn.conflicts), (1, 0, 0));
         if late {
