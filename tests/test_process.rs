@@ -3,14 +3,18 @@
 //!
 //! Always: the process is gone when the [`TestProcess`] is dropped.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::deadline::HANG_AFTER;
 
 /// A process that runs one test of this test binary.
 #[derive(Debug)]
 pub struct TestProcess {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl TestProcess {
@@ -26,22 +30,27 @@ impl TestProcess {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process");
-        let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+        let output = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let (say, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // Nobody hears the rest once the process is dropped.
+            output.lines().map_while(Result::ok).try_for_each(|line| say.send(line)).ok();
+        });
         Self { child, lines }
     }
 
     /// The next line that it says.
     ///
     /// # Panics
-    /// If it ends before.
+    /// If it ends before, or hangs.
     pub fn line(&mut self) -> String {
-        self.lines.by_ref().find_map(Result::ok).expect("it says more before it ends")
+        self.lines.recv_timeout(HANG_AFTER).expect("it says more before it ends")
     }
 
     /// Waits for a line that begins so, and gives the rest of it.
     ///
     /// # Panics
-    /// If it ends before.
+    /// If it ends before, or hangs.
     pub fn said(&mut self, prefix: &str) -> String {
         loop {
             if let Some(rest) = self.line().strip_prefix(prefix) {
@@ -58,7 +67,7 @@ impl TestProcess {
         let ended = self.child.try_wait().expect("it is ours");
         assert!(ended.is_none(), "it runs until it is killed: {ended:?}");
         self.child.kill().expect("it is ours");
-        self.lines.by_ref().map_while(Result::ok).collect()
+        self.lines.iter().collect()
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     // What was committed is in the topic that is called as the table by now, or within moments. Any Kafka client reads it; this one is in the process.
     let mut consumer = tidegate.consumer(ConsumerOptions::default()).await?;
     consumer.assign([(TopicPartition::new("users", 0), Start::Earliest)])?;
-    let created = tokio::time::timeout(Duration::from_secs(10), consumer.recv()).await??;
+    let created = tokio::time::timeout(Duration::from_secs(60), consumer.recv()).await??;
     assert_eq!(created.key.as_deref(), Some(b"1".as_slice()));
     let user: User = serde_json::from_slice(&created.value.ok_or("it has the user")?)?;
     assert_eq!(user.name, "Ada", "as it was when the event was committed");

@@ -93,7 +93,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut consumer = tidegate.consumer(tidegate::ConsumerOptions::default()).await?;
     consumer.assign([(tidegate::TopicPartition::new(&letters, 0), tidegate::Start::Earliest)])?;
     for _ in 0..2 {
-        let letter = tokio::time::timeout(Duration::from_secs(10), consumer.recv()).await??;
+        let letter = tokio::time::timeout(Duration::from_secs(60), consumer.recv()).await??;
         let cause = letter.headers.iter().find(|(name, _)| name == DEAD_LETTER_CAUSE);
         let cause = cause.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
         println!("parcel {:?}: {}", letter.key, String::from_utf8_lossy(cause));

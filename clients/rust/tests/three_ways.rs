@@ -10,13 +10,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidegate::model::{Ambient, Backfilled, Difference, Error, NoWakeup, SystemAmbient};
 use tidegate::{
-    AppStore, AutoOffsetReset, Consumer, ConsumerOptions, Db, DbSettings, Model, ModelId, NewEvent,
-    OpenOptions, Start, Tidegate, TopicPartition,
+    AppStore, AutoOffsetReset, ClientOptions, Consumer, ConsumerOptions, Db, DbSettings, HintFigures, Model,
+    ModelId, NewEvent, OpenOptions, Start, Tidegate, TopicPartition,
 };
 use tidegate_broker::RunningBroker;
 use tidegate_broker::settings::Settings;
 use tidegate_format::{IndexKey, MARKER};
 use tidegate_store::{Direction, KeyRange, ManualClock, Store, TikvOptions, TikvStore, Txn};
+use tidegate_tests::kept_port::KeptPort;
 use tidegate_tests::tikv_cluster::TikvCluster;
 
 /// After this time a test counts as hung. It has nothing to do with speed.
@@ -271,7 +272,7 @@ async fn run(tidegate: Tidegate) -> (EndState, Upkeep) {
     let end = read_back(&tidegate).await.expect("read");
     let store = tidegate.db().raw_store();
     // Nobody else writes: a back-fill has nothing to wait for, and hears of it.
-    let upkeep = keep_up(store, Pauses::up_to(Duration::from_secs(20), None)).await.expect("kept up");
+    let upkeep = keep_up(store, Pauses::up_to(HANG_AFTER, None)).await.expect("kept up");
     tidegate.shutdown().await;
     (end, upkeep)
 }
@@ -295,26 +296,55 @@ async fn through_a_broker() -> (EndState, Upkeep) {
     end
 }
 
+/// How long a slow machine lets anybody wait is not promised.
+const PATIENCE_MS: u64 = 60_000;
+
+fn patient(namespace: &str) -> TikvOptions {
+    TikvOptions {
+        connect_timeout_ms: PATIENCE_MS,
+        request_timeout_ms: PATIENCE_MS,
+        commit_max_ms: PATIENCE_MS,
+        ..TikvOptions::new(namespace.parse().expect("an address"))
+    }
+}
+
+async fn on_tikv(namespace: &str, brokers: &str) -> Tidegate {
+    let client = ClientOptions { connect_timeout_ms: PATIENCE_MS, ..ClientOptions::new(brokers) };
+    let opened = Tidegate::tikv_with(patient(namespace), client, DbSettings::default()).await;
+    opened.expect("the cluster is there")
+}
+
+/// Waits until a hint is answered or given up: nobody waits for one.
+async fn first_hint(tidegate: &Tidegate) -> HintFigures {
+    let counted = async {
+        loop {
+            let figures = tidegate.hint_figures().expect("it has a broker to hint to");
+            if figures != HintFigures::default() {
+                return figures;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG_AFTER, counted).await.expect("hung: the count")
+}
+
 async fn straight_to_tikv() -> (EndState, Upkeep) {
     let cluster = TikvCluster::start();
     let namespace = cluster.fresh_namespace();
-    let options = TikvOptions::new(namespace.parse().expect("an address"));
-    let store = TikvStore::connect(options).await.expect("the cluster is there");
+    let store = TikvStore::connect(patient(&namespace)).await.expect("the cluster is there");
     let settings = Settings { listen: any_port(), admin: any_port(), ..Settings::default() };
     let broker = RunningBroker::start(settings, store.clone().into()).await.expect("a free port");
-    let address = broker.listen().to_string();
-    let tidegate = Tidegate::tikv(&namespace, &address).await.expect("the cluster is there");
+    let tidegate = on_tikv(&namespace, &broker.listen().to_string()).await;
     write(tidegate.db()).await.expect("written");
     let end = read_back(&tidegate).await.expect("read");
-    let figures = tidegate.hint_figures().expect("it has a broker to hint to");
+    let figures = first_hint(&tidegate).await;
     assert!(figures.acknowledged > 0 && figures.unacknowledged == 0, "{figures:?}");
     tidegate.shutdown().await;
     broker.stop().await;
     store.shutdown().await;
     // How long others may write is waited for by the store's clock.
     let clock = ManualClock::at(0);
-    let address = namespace.parse().expect("an address");
-    let options = TikvOptions { clock: Arc::new(clock.clone()), ..TikvOptions::new(address) };
+    let options = TikvOptions { clock: Arc::new(clock.clone()), ..patient(&namespace) };
     let store = TikvStore::connect(options).await.expect("the cluster is there");
     let pauses = Pauses::up_to(Duration::from_secs(300), Some(clock));
     let upkeep = keep_up(&AppStore::Local(store.clone().into()), pauses).await.expect("kept up");
@@ -349,17 +379,11 @@ async fn an_application_ends_with_the_same_state_in_process_and_on_tikv() {
 async fn hints_that_nobody_acknowledges_are_counted_and_hold_nobody_up() {
     let cluster = TikvCluster::start();
     // Nobody listens there.
-    let nobody = std::net::TcpListener::bind(any_port()).and_then(|held| held.local_addr());
-    let nobody = nobody.expect("a free port").to_string();
-    let tidegate = Tidegate::tikv(&cluster.fresh_namespace(), &nobody).await.expect("the cluster is there");
+    let nobody = KeptPort::take();
+    let tidegate = on_tikv(&cluster.fresh_namespace(), &nobody.address().to_string()).await;
     write(tidegate.db()).await.expect("written");
-    let counted = async {
-        while tidegate.hint_figures().expect("it has a broker to hint to").unacknowledged == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(HANG_AFTER, counted).await.expect("hung: the count");
-    assert_eq!(tidegate.hint_figures().map(|figures| figures.acknowledged), Some(0));
+    let figures = first_hint(&tidegate).await;
+    assert!(figures.acknowledged == 0 && figures.unacknowledged > 0, "{figures:?}");
     tidegate.shutdown().await;
 }
 
@@ -368,8 +392,7 @@ async fn hints_that_nobody_acknowledges_are_counted_and_hold_nobody_up() {
 async fn of_those_who_race_for_a_unique_value_or_a_row_that_goes_one_wins_on_tikv() {
     let cluster = TikvCluster::start();
     let namespace = cluster.fresh_namespace();
-    let left = Tidegate::tikv(&namespace, "").await.expect("the cluster is there");
-    let right = Tidegate::tikv(&namespace, "").await.expect("the cluster is there");
+    let (left, right) = (on_tikv(&namespace, "").await, on_tikv(&namespace, "").await);
 
     let mut tasks = tokio::task::JoinSet::new();
     for id in 0..16 {

@@ -47,11 +47,16 @@ async fn work(directory: &Path) {
     }
     let _worker = stage.fixed().start(handle).await.expect("it starts");
     println!("\nat {} of {sent}", stage.handled().await);
-    // Whole rounds only: what was cut off by a kill is sent to the end of its round first.
-    stage.send(sent..(sent / PER_ROUND + 1) * PER_ROUND, KEYS).await;
     let mut seen = 0;
-    loop {
+    for look in 0.. {
         let handled = stage.handled().await;
+        // However much goes by between two looks, there is more to come.
+        if look == 0 || handled >= usize::try_from(sent).expect("positive") {
+            // Whole rounds only: what was cut off by a kill is sent to the end of its round first.
+            let end = (sent / PER_ROUND + 1) * PER_ROUND;
+            stage.send(sent..end, KEYS).await;
+            sent = end;
+        }
         if handled > seen {
             seen = handled;
             println!("\nhandled {handled}");

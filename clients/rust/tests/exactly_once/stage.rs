@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::model::Error;
-use tidegate::store::{MemoryStore, SystemClock};
-use tidegate::{ClientOptions, Db, DbSettings, Event, Outcome, Tx};
+use tidegate::store::{Clock, MemoryStore, SystemClock};
+use tidegate::{ClientOptions, Db, DbSettings, Event, Outcome, Tx, Worker};
 use tidegate_broker::settings::Settings;
 use tidegate_broker::{BrokerStore, RunningBroker};
 
@@ -33,7 +33,12 @@ impl Deref for Stage {
 
 impl Stage {
     pub(crate) async fn open(partitions: i32) -> Self {
-        let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
+        Self::by(Arc::new(SystemClock), partitions).await
+    }
+
+    /// By another clock than the machine's.
+    pub(crate) async fn by(clock: Arc<dyn Clock>, partitions: i32) -> Self {
+        let store = BrokerStore::from(MemoryStore::new(clock));
         let stage = Self::on(store, partitions).await;
         stage.create_topic(TOPIC).await;
         stage
@@ -44,7 +49,7 @@ impl Stage {
         Self::on_port(store, partitions, ([127, 0, 0, 1], 0).into()).await
     }
 
-    /// As before, where another broker has listened.
+    /// As before, on a port where another broker may come after this one.
     pub(crate) async fn on_port(store: BrokerStore, partitions: i32, listen: SocketAddr) -> Self {
         let admin = ([127, 0, 0, 1], 0).into();
         let mut settings = Settings { listen, admin, ..Settings::default() };
@@ -81,6 +86,13 @@ pub(crate) async fn in_time<T>(what: &str, outcome: impl Future<Output = T>) -> 
         Ok(outcome) => outcome,
         Err(_) => panic!("hung: {what}"),
     }
+}
+
+/// Waits until workers have handled so many events between them: they count after what they count is to be seen.
+pub(crate) async fn until_counted(workers: &[&Worker], count: u64) {
+    let handled = async || workers.iter().map(|worker| worker.figures().handled).sum::<u64>();
+    until("what was handled to be counted", async || handled().await >= count).await;
+    assert_eq!(handled().await, count, "each once");
 }
 
 /// Waits until a condition holds, looking again whenever something may have happened.

@@ -1,11 +1,13 @@
 //! Stores that lose answers, refuse and go away.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use tidegate::store::faulty::{CommitFault, On};
-use tidegate::store::{CommitError, FaultyStore, ReadError};
+use tidegate::store::{CommitError, FaultyStore, MemoryStore, ReadError, SystemClock};
 use tidegate::{Db, DbSettings, Event, Outcome, RetryPolicy, Tx, Worker};
 use tidegate_broker::BrokerStore;
+use tidegate_tests::kept_port::KeptPort;
 
 use super::stage::{GROUP, Stage, TOPIC, enter, until};
 
@@ -126,14 +128,16 @@ async fn what_the_store_does_while_handlers_run_is_counted_as_no_events_failure(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_restarts_under_its_workers_changes_nothing() {
-    let stage = Stage::open(3).await;
-    let listen = stage.broker.listen();
+    let port = KeptPort::take();
+    let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
+    let stage = Stage::on_port(store, 3, port.address()).await;
+    stage.create_topic(TOPIC).await;
     stage.send(0..200, KEYS).await;
     let worker = stage.member().start(super::stage::enter_it).await.expect("it starts");
     stage.until_handled(60).await;
     let Stage { broker, store, .. } = stage;
     broker.stop().await;
-    let stage = Stage::on_port(store, 3, listen).await;
+    let stage = Stage::on_port(store, 3, port.address()).await;
     stage.send(200..300, KEYS).await;
     stage.until_handled(300).await;
     stage.check(300, KEYS).await;

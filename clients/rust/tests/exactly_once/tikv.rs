@@ -1,7 +1,7 @@
 //! Workers that write straight to a TiKV cluster, whose topics a broker serves. Their process is killed in the midst of its
 //! work, again and again; then the store goes away and comes back.
 
-use tidegate::Tidegate;
+use tidegate::{ClientOptions, DbSettings, Tidegate};
 use tidegate_broker::BrokerStore;
 use tidegate_store::{TikvOptions, TikvStore};
 use tidegate_tests::test_process::TestProcess;
@@ -17,10 +17,27 @@ const BROKER: &str = "TIDEGATE_TEST_WORKER_BROKER";
 const TEST: &str = "tikv::workers_on_tikv_handle_each_event_once";
 const ROUNDS: usize = 4;
 const PARTITIONS: i32 = 2;
+/// How long a slow machine lets anybody wait is not promised.
+const PATIENCE_MS: u64 = 60_000;
+
+fn patient(namespace: &str) -> TikvOptions {
+    TikvOptions {
+        connect_timeout_ms: PATIENCE_MS,
+        request_timeout_ms: PATIENCE_MS,
+        commit_max_ms: PATIENCE_MS,
+        ..TikvOptions::new(namespace.parse().expect("an address"))
+    }
+}
+
+async fn open(namespace: &str, broker: &str) -> Tidegate {
+    let client = ClientOptions::new(broker);
+    let opened = Tidegate::tikv_with(patient(namespace), client, DbSettings::default()).await;
+    opened.expect("the cluster is there")
+}
 
 /// Handles what comes, until it is killed.
 async fn work(namespace: &str, broker: &str) {
-    let tidegate = Tidegate::tikv(namespace, broker).await.expect("the cluster is there");
+    let tidegate = open(namespace, broker).await;
     let _workers = Chain::start(&Application::of(&tidegate, PARTITIONS)).await;
     std::future::pending::<()>().await;
 }
@@ -33,11 +50,10 @@ async fn workers_on_tikv_handle_each_event_once() {
     }
     let mut cluster = TikvCluster::start();
     let namespace = cluster.fresh_namespace();
-    let options = TikvOptions::new(namespace.parse().expect("an address"));
-    let store = TikvStore::connect(options).await.expect("the cluster is there");
+    let store = TikvStore::connect(patient(&namespace)).await.expect("the cluster is there");
     let stage = Stage::on(BrokerStore::from(store.clone()), PARTITIONS).await;
     let address = stage.broker.listen().to_string();
-    let tidegate = Tidegate::tikv(&namespace, &address).await.expect("the cluster is there");
+    let tidegate = open(&namespace, &address).await;
     let application = Application::of(&tidegate, PARTITIONS);
     Chain::create_topics(&application).await;
     let mut sent = 0;

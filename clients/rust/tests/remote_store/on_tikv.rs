@@ -28,7 +28,16 @@ struct OnTikv {
 
 async fn open(cluster: Arc<TikvCluster>, namespace: String, clock: ManualClock) -> OnTikv {
     let address = namespace.parse().expect("an address");
-    let options = TikvOptions { clients: 1, clock: Arc::new(clock.clone()), ..TikvOptions::new(address) };
+    let options = TikvOptions {
+        clients: 1,
+        clock: Arc::new(clock.clone()),
+        // How long a slow machine lets anybody wait is not promised.
+        connect_timeout_ms: 60_000,
+        request_timeout_ms: 60_000,
+        // The suite waits for no transaction longer than twice its life.
+        commit_max_ms: 40_000,
+        ..TikvOptions::new(address)
+    };
     let limits = options.limits;
     let under = TikvStore::connect(options).await.expect("the cluster is there");
     let settings = Settings { admin: any_port(), ..settings() };
