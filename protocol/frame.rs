@@ -13,7 +13,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::extension::ExtensionApi;
-use crate::layout::{self, Layout, WireLayout};
+use crate::layout::{self, WireLayout};
 
 /// Bytes of the length in front of each frame.
 pub const LENGTH_LEN: usize = 4;
@@ -147,12 +147,18 @@ fn take_unsigned_varint(body: &mut Bytes) -> Option<u32> {
     None
 }
 
-/// Reads a request's body. Its lengths are proven first: see [`layout`].
+/// Reads a request's body. Its lengths are proven first: see [`layout`]. Bytes after its end are passed over, as Apache
+/// Kafka does: librdkafka 2.16 asks for the metadata of all topics with three bytes too many.
 ///
 /// # Errors
-/// `Body` if it does not parse, or if bytes are left over.
-pub fn decode_request<R: WireLayout>(version: i16, body: Bytes) -> Result<R, FrameError> {
-    decode_body(api::<R>(), &R::REQUEST, version, body, layout::MAX_REQUEST_ELEMENTS)
+/// `Body` if it does not parse.
+pub fn decode_request<R: WireLayout>(version: i16, mut body: Bytes) -> Result<R, FrameError> {
+    let api = api::<R>();
+    let rest = layout::check_start(&R::REQUEST, version, &body, layout::MAX_REQUEST_ELEMENTS)
+        .map_err(|misfit| FrameError::Body { api, version, detail: misfit.to_string() })?
+        .len();
+    body.truncate(body.len() - rest);
+    decode_proven(api, version, body)
 }
 
 /// Reads the response to a request of type `R` in `version` from a frame (without its length): its correlation id
@@ -166,20 +172,19 @@ pub fn decode_response<R: WireLayout>(version: i16, frame: Bytes) -> Result<(i32
     if R::Response::header_version(version) >= 1 {
         skip_tagged_fields(&mut body)?;
     }
-    let body = decode_body(api::<R>(), &R::RESPONSE, version, body, layout::MAX_RESPONSE_ELEMENTS)?;
-    Ok((correlation_id, body))
+    let api = api::<R>();
+    layout::check(&R::RESPONSE, version, &body, layout::MAX_RESPONSE_ELEMENTS)
+        .map_err(|misfit| FrameError::Body { api, version, detail: misfit.to_string() })?;
+    Ok((correlation_id, decode_proven(api, version, body)?))
 }
 
-fn decode_body<T: Decodable>(
-    api: ApiKey,
-    layout: &Layout,
-    version: i16,
-    mut body: Bytes,
-    max_elements: usize,
-) -> Result<T, FrameError> {
-    let damaged = |detail: String| FrameError::Body { api, version, detail };
-    layout::check(layout, version, &body, max_elements).map_err(|misfit| damaged(misfit.to_string()))?;
-    T::decode(&mut body, version).map_err(|error| damaged(error.to_string()))
+/// Decodes a body whose lengths are proven.
+fn decode_proven<T: Decodable>(api: ApiKey, version: i16, mut body: Bytes) -> Result<T, FrameError> {
+    T::decode(&mut body, version).map_err(|error| FrameError::Body {
+        api,
+        version,
+        detail: error.to_string(),
+    })
 }
 
 /// The whole frame of a request, length included.

@@ -43,6 +43,16 @@ fn a_request_survives_the_round_trip() {
 }
 
 #[test]
+fn bytes_after_a_request_are_passed_over() {
+    // As librdkafka 2.16 sends it for all topics in version 13: null, both flags false, no tags, three bytes more.
+    let sent = Bytes::from_static(&[0, 0, 0, 0, 1, 0, 0]);
+    let request = decode_request::<MetadataRequest>(13, sent).expect("the request is whole");
+    let all_topics = MetadataRequest::default().with_topics(None).with_allow_auto_topic_creation(false);
+    assert_eq!(request, all_topics);
+    decode_request::<MetadataRequest>(13, Bytes::from_static(&[0, 0, 0])).expect_err("cut short");
+}
+
+#[test]
 fn a_response_survives_the_round_trip() {
     for version in 0..=4 {
         let response = versions::api_versions_response();

@@ -35,6 +35,7 @@ def create():
     create_topic(TOPIC, smoke.PARTITIONS, {"retention.ms": "86400000"})
     topic = admin_client.list_topics(TOPIC, timeout=smoke.HANG_AFTER_S).topics[TOPIC]
     assert len(topic.partitions) == smoke.PARTITIONS, topic.partitions
+    assert TOPIC in admin_client.list_topics(timeout=smoke.HANG_AFTER_S).topics, "it is not among all topics"
     try:
         create_topic(TOPIC, 1, {})
     except KafkaException as error:
