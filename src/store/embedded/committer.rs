@@ -28,6 +28,7 @@ use super::metrics::{add, micros};
 use super::options::{EmbeddedOptions, SyncPolicy};
 use super::overlay::Overlay;
 use super::shared::Shared;
+use super::space::{LOW_SPACE_INTERVAL, Space};
 use super::view::Snapshot;
 use crate::oracle::VersionOracle;
 use crate::{Clock, CommitError, Committed, Version};
@@ -155,9 +156,15 @@ pub(super) struct Committer {
     accepted: Vec<(Box<Submission>, Version)>,
     /// Who is told of a conflict when the group is written: what came first may be in it.
     conflicting: Vec<oneshot::Sender<Result<Committed, CommitError>>>,
+    /// As it was when it was looked at.
+    space: Space,
     space_checked: Option<Instant>,
     appended_since_space_checked: u64,
     synced: Instant,
+    /// When the overlay was begun.
+    overlay_began: Instant,
+    /// Whether it removes what the tree may have.
+    has_removals: bool,
     is_stopping: bool,
 }
 
@@ -188,9 +195,12 @@ impl Committer {
             group: GroupBuilder::new(),
             accepted: Vec::new(),
             conflicting: Vec::new(),
+            space: Space::Plenty,
             space_checked: None,
             appended_since_space_checked: 0,
             synced: Instant::now(),
+            overlay_began: Instant::now(),
+            has_removals: journal_bytes > 0,
             is_stopping: false,
         }
     }
@@ -216,16 +226,12 @@ impl Committer {
         let _ = self.maintenance.send(Work::Stop);
     }
 
-    /// The next message; while one waits for none, what was acknowledged is synced in time.
+    /// The next message; while there is none, what is due by the time is done.
     fn next_message(&mut self) -> Option<Message> {
         loop {
-            let SyncPolicy::Interval(interval_ms) = self.settings.sync else {
-                return self.messages.recv().ok();
-            };
-            if !self.journal.is_dirty() || self.shared.closed_reason().is_some() {
-                return self.messages.recv().ok();
-            }
-            let due = self.synced + Duration::from_millis(interval_ms);
+            let is_open = self.shared.closed_reason().is_none();
+            let due = self.sync_due().into_iter().chain(self.space_due()).min().filter(|_| is_open);
+            let Some(due) = due else { return self.messages.recv().ok() };
             let wait = due.saturating_duration_since(Instant::now());
             match if wait.is_zero() {
                 Err(RecvTimeoutError::Timeout)
@@ -234,12 +240,37 @@ impl Committer {
             } {
                 Ok(message) => return Some(message),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.sync() {
-                        self.shared.close(&format!("syncing the journal failed: {error}"));
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => self.do_what_is_due(),
             }
+        }
+    }
+
+    /// When what was acknowledged has to be synced.
+    fn sync_due(&self) -> Option<Instant> {
+        let SyncPolicy::Interval(interval_ms) = self.settings.sync else { return None };
+        self.journal.is_dirty().then(|| self.synced + Duration::from_millis(interval_ms))
+    }
+
+    /// When the overlay is to be frozen for the sake of space, or that to be looked at. Never twice at once: freezing may
+    /// have to wait for the last flush.
+    fn space_due(&self) -> Option<Instant> {
+        let kept_max = self.space.overlay_kept_max(self.journal_bytes, self.has_removals);
+        // Space that comes back by itself is noticed, too.
+        let kept_max = kept_max.or_else(|| (self.space != Space::Plenty).then_some(LOW_SPACE_INTERVAL))?;
+        let due = self.overlay_began + kept_max;
+        Some(self.space_checked.map_or(due, |checked| due.max(checked + LOW_SPACE_INTERVAL)))
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.sync_due().is_some_and(|due| due <= now)
+            && let Err(error) = self.sync()
+        {
+            self.shared.close(&format!("syncing the journal failed: {error}"));
+        }
+        if self.space_due().is_some_and(|due| due <= now) {
+            self.look_at_space();
+            self.freeze_if_due();
         }
     }
 
@@ -356,7 +387,10 @@ impl Committer {
         let mut key_buffer = Vec::new();
         let applied = header.for_each_change(self.group.body(), position, |version, change| {
             let key = change.key(version, &mut key_buffer);
-            let removed = overlay.apply(key, version, change.change.slot(), change.is_versioned());
+            let slot = change.change.slot();
+            let is_removal = slot.is_none();
+            let removed = overlay.apply(key, version, slot, change.is_versioned());
+            self.has_removals |= is_removal && removed.is_none();
             self.removed.extend(removed.map(|key| (version, key)));
         });
         applied.expect("what was encoded here can be decoded");
@@ -386,11 +420,14 @@ impl Committer {
         }
     }
 
-    /// Freezes the overlay if it, or the journal since it was begun, is long enough, and the last one is flushed.
+    /// Freezes the overlay if it, or the journal since it was begun, is long enough or the space is low, and the last one
+    /// is flushed.
     fn freeze_if_due(&mut self) {
-        let is_due = self.overlay.bytes() >= self.settings.overlay_part_bytes
+        let is_long = self.overlay.bytes() >= self.settings.overlay_part_bytes
             || self.journal_bytes >= self.settings.journal_flush_bytes;
-        if !is_due || self.shared.views.current().overlays.len() > FROZEN_MAX {
+        let kept_max = self.space.overlay_kept_max(self.journal_bytes, self.has_removals);
+        let gives_space = kept_max.is_some_and(|max| self.overlay_began.elapsed() >= max);
+        if !(is_long || gives_space) || self.shared.views.current().overlays.len() > FROZEN_MAX {
             return;
         }
         // What the tree will cover must not be lost behind it.
@@ -406,6 +443,8 @@ impl Committer {
         self.overlay_since = self.oracle.last();
         self.removed.clear();
         self.journal_bytes = 0;
+        self.overlay_began = Instant::now();
+        self.has_removals = false;
         self.shared.views.change(|view| view.overlays.insert(0, self.overlay.clone()));
         // If maintenance has ended, the store is closed or about to be.
         let _ = self.maintenance.send(Work::Flush(FlushRequest { overlay: frozen, covered }));
@@ -431,10 +470,17 @@ impl Committer {
         if is_recent && self.appended_since_space_checked < FREE_SPACE_BYTES && !self.shared.is_disk_low() {
             return;
         }
+        self.look_at_space();
+    }
+
+    fn look_at_space(&mut self) {
         self.space_checked = Some(Instant::now());
         self.appended_since_space_checked = 0;
         match self.files.free_bytes() {
-            Ok(free) => self.shared.set_disk_low(free < self.settings.reserve_bytes),
+            Ok(free) => {
+                self.space = Space::of(free, self.settings.reserve_bytes);
+                self.shared.set_disk_low(self.space != Space::Plenty);
+            }
             Err(error) => tracing::warn!(%error, "the free space of the store's disk is not known"),
         }
     }

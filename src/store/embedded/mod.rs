@@ -27,6 +27,7 @@ mod overlay;
 mod runs;
 mod shared;
 mod slot;
+mod space;
 mod tree;
 mod txn;
 mod view;

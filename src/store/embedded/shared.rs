@@ -133,7 +133,7 @@ impl Shared {
         let was_low = self.counters.is_disk_low.swap(u64::from(is_low), Ordering::Relaxed) != 0;
         if is_low && !was_low {
             tracing::warn!(
-                "the disk is down to its reserve: commits that put data are refused until there is space"
+                "the disk is down to store.reserve.bytes: commits that put data are refused until there is space"
             );
         } else if was_low && !is_low {
             tracing::info!("the disk has space again");

@@ -1,6 +1,7 @@
 //! What the store does when its disk fails, is full, or gives back what was not written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -14,6 +15,9 @@ use super::workload::Workload;
 use crate::{
     CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, SystemClock, TransactionLimits, Txn,
 };
+
+/// Longer than any wait for what must come.
+const HANG: Duration = Duration::from_secs(60);
 
 fn options() -> EmbeddedOptions {
     let mut options = EmbeddedOptions::new(Arc::new(SystemClock));
@@ -105,6 +109,31 @@ async fn with_the_disk_down_to_its_reserve_puts_are_refused_and_deletes_go_on() 
     files.limit(None);
     put(&store, "key", vec![7; 100_000].into()).await.unwrap();
     assert_eq!(store.metrics().is_disk_low, 0);
+}
+
+#[tokio::test]
+async fn what_is_deleted_at_the_reserve_gives_its_space_back_with_nobody_writing() {
+    let files = LossyFiles::new();
+    let reserve_bytes = 8 << 20;
+    // Neither the overlay nor the journal would be long enough to be written to the tree.
+    let large = EmbeddedOptions { overlay_bytes: 1 << 30, journal_flush_bytes: 1 << 40, ..options() };
+    let store = open_with(&files, EmbeddedOptions { reserve_bytes, ..large }).unwrap();
+    files.limit(Some(16 << 20));
+    let mut kept = 0;
+    while put(&store, &format!("key/{kept}"), vec![7; 100_000].into()).await.is_ok() {
+        kept += 1;
+    }
+    let mut txn = store.begin().await.unwrap();
+    (0..kept).for_each(|number| txn.delete(format!("key/{number}").into()));
+    txn.commit().await.unwrap();
+    let has_space = async {
+        while store.metrics().is_disk_low != 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, has_space).await.expect("the space comes back");
+    assert!(store.metrics().segments_removed > 20, "{:?}", store.metrics());
+    put(&store, "key", vec![7; 100_000].into()).await.unwrap();
 }
 
 #[tokio::test]
