@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::extension::SessionPlaces;
 use crate::group_host::GroupHosts;
 use crate::lease::Lease;
-use crate::net::ConnectionPlaces;
+use crate::net::{Complaints, ConnectionPlaces};
 use crate::partition_host::PartitionHosts;
 use crate::settings::Settings;
 use crate::topics::{Catalogue, FollowingWakeup, Topic, TopicError};
@@ -32,6 +32,10 @@ pub(crate) struct Broker {
     pub(crate) wakeup: Arc<FollowingWakeup<PartitionHosts<BrokerStore>>>,
     /// The connections of clients.
     pub(crate) connection_places: ConnectionPlaces,
+    /// What is said of clients that do not behave.
+    pub(crate) complaints: Complaints,
+    /// What is said of reads that the store failed.
+    pub(crate) failed_reads: Complaints,
     /// The sessions of applications elsewhere.
     pub(crate) extension_sessions: SessionPlaces,
     /// Cancelled once the broker is told to stop.

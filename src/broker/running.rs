@@ -19,7 +19,7 @@ use crate::event_types::enter_event_types;
 use crate::extension::{self, SessionPlaces};
 use crate::group_host::GroupHosts;
 use crate::lease::{self, Lease, LeaseError, LeaseHolder};
-use crate::net::{self, ConnectionPlaces, Connections, Entry};
+use crate::net::{self, Complaints, ConnectionPlaces, Connections, Entry};
 use crate::partition_host::PartitionHosts;
 use crate::settings::{SettingError, Settings};
 use crate::topics::{Catalogue, FollowingWakeup, TopicError};
@@ -146,6 +146,8 @@ impl RunningBroker {
         let broker = Arc::new(Broker {
             wakeup: Arc::new(FollowingWakeup::new(catalogue.clone(), partitions.clone())),
             connection_places: ConnectionPlaces::new(settings.max_connections),
+            complaints: Complaints::default(),
+            failed_reads: Complaints::default(),
             extension_sessions: SessionPlaces::new(&settings, is_extended),
             partitions,
             groups: GroupHosts::new(store.clone(), catalogue.clone(), &settings, shutdown.clone()),

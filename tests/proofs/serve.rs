@@ -219,7 +219,11 @@ fn a_damaged_store_is_refused_or_named_and_never_served_as_if_it_were_whole() {
 
         match broker.try_restart() {
             Err(message) => says(&message, &["damaged", "journal"]),
-            Ok(()) => assert_ne!(fetch(&broker), Some(0), "the damaged record was served"),
+            Ok(()) => {
+                assert_ne!(fetch(&broker), Some(0), "the damaged record was served");
+                let said = broker.standard_error();
+                says(&said, &["a partition cannot be read", "damaged data at journal-000000000001"]);
+            }
         }
     }
 }

@@ -20,7 +20,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fetch_answer::FetchAnswer;
-use super::partition_errors::{asked_epoch, partition_of, read_error, topic_by_id, topic_by_name};
+use super::partition_errors::{
+    asked_epoch, partition_of, read_error, report_failed_read, topic_by_id, topic_by_name,
+};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::metrics::names;
@@ -88,9 +90,12 @@ async fn fetch(broker: &Broker, version: i16, request: FetchRequest) -> FetchAns
     let mut batches = Vec::new();
     let responses = topics.into_iter().map(|topic| {
         let partitions = topic.partitions.into_iter().map(|(index, want)| {
-            let read = want.and_then(|_| {
+            let read = want.and_then(|want| {
                 let result = results.next().expect("one result for each want");
-                result.map_err(|error| read_error(&error))
+                result.map_err(|error| {
+                    report_failed_read(broker, want.id, &error);
+                    read_error(&error)
+                })
             });
             answer(index, isolation_level, read, &mut batches)
         });

@@ -7,6 +7,8 @@ use kafka_protocol::messages::TopicName;
 use tidegate_format::{OwnerEpoch, PartitionId, TopicId};
 use tidegate_log::{BatchRejection, SequenceError};
 use tidegate_outbox::hold::HoldRejection;
+use tokio::time::Instant;
+use tracing::error;
 use uuid::Uuid;
 
 use crate::Broker;
@@ -52,6 +54,14 @@ pub(super) fn partition_error(error: &PartitionError) -> ResponseError {
         PartitionError::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
         PartitionError::Storage { .. } => ResponseError::KafkaStorageError,
         PartitionError::Unsettled => ResponseError::RequestTimedOut,
+    }
+}
+
+/// Says in the log where the store failed a read: the client is told a code alone, and tries again for ever.
+pub(super) fn report_failed_read(broker: &Broker, partition: PartitionId, error: &ReadPartitionError) {
+    let ReadPartitionError::Partition(PartitionError::Storage { reason }) = error else { return };
+    if let Some(left_out) = broker.failed_reads.admit(Instant::now()) {
+        error!(%partition, reason, left_out, "a partition cannot be read");
     }
 }
 

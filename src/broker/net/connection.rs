@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::FramedRead;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::frame::{Frame, FrameDecoder, FrameError};
 use super::memory::{ConnectionMemory, Granted, RequestMemory, SMALL_REQUEST_BYTES};
@@ -44,6 +44,18 @@ enum Ended {
     NotRead,
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl Ended {
+    /// Whether the peer is told nothing of the reason, and only the log can say why it has no connection.
+    fn is_to_be_said(&self) -> bool {
+        match self {
+            Self::Frame(FrameError::TooLong { .. }) => true,
+            Self::Request(reason) => !matches!(reason, RequestError::NoLease),
+            Self::HoldsUp | Self::NotRead => true,
+            Self::Frame(FrameError::Io(_)) | Self::Idle | Self::Io(_) => false,
+        }
+    }
 }
 
 /// A request that was begun, with what it holds until it is answered.
@@ -126,7 +138,10 @@ pub(crate) async fn serve(
     };
     writer.abort();
     if let Err(ended) = ended {
-        debug!(%peer, reason = %ended, "connection closed");
+        match ended.is_to_be_said().then(|| broker.complaints.admit(Instant::now())).flatten() {
+            Some(left_out) => warn!(%peer, reason = %ended, left_out, "connection closed"),
+            None => debug!(%peer, reason = %ended, "connection closed"),
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::warn;
 
 use super::connection;
 use super::memory::RequestMemory;
@@ -40,7 +41,10 @@ impl Connections {
     ) -> bool {
         let Some(place) = self.broker.connection_places.take() else {
             counter!(names::CONNECTIONS_REFUSED).increment(1);
-            debug!(%peer, max_connections = self.broker.settings.max_connections, "too many connections");
+            if let Some(left_out) = self.broker.complaints.admit(Instant::now()) {
+                let max_connections = self.broker.settings.max_connections;
+                warn!(%peer, max_connections, left_out, "too many connections: closed at once");
+            }
             return false;
         };
         let (broker, memory) = (self.broker.clone(), self.memory.clone());

@@ -22,10 +22,20 @@ pub(crate) enum Frame {
 /// Why a connection's bytes cannot be frames.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    #[error("a request of {length} bytes is over socket.request.max.bytes = {max}")]
+    #[error("a request of {length} bytes is over socket.request.max.bytes = {max}{}", guess(*length))]
     TooLong { length: i64, max: usize },
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// What the peer takes this for, if its first bytes say so where a length should be.
+fn guess(length: i64) -> &'static str {
+    match u32::try_from(length).unwrap_or_default().to_be_bytes() {
+        // A handshake record of TLS.
+        [0x16, 0x03, ..] => ": the client begins with TLS, which is not served here",
+        [b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z' | b' '] => ": the client begins with HTTP",
+        _ => "",
+    }
 }
 
 /// Decodes [`Frame`]s of at most `max` bytes.
@@ -90,6 +100,19 @@ mod tests {
         assert!(matches!(decoder.decode(&mut source), Ok(Some(Frame::Complete(bytes))) if bytes == "abc"));
         assert!(matches!(decoder.decode(&mut source), Ok(Some(Frame::Announced(0)))));
         assert!(matches!(decoder.decode(&mut source), Ok(Some(Frame::Complete(bytes))) if bytes.is_empty()));
+    }
+
+    #[test]
+    fn a_client_that_begins_with_another_protocol_is_told_by_its_first_bytes() {
+        let said = |bytes: &[u8]| {
+            let refused = FrameDecoder::new(100).decode(&mut BytesMut::from(bytes)).expect_err("no length");
+            refused.to_string()
+        };
+        assert!(said(b"GET / HTTP/1.1").ends_with("begins with HTTP"));
+        assert!(said(b"POST /").ends_with("begins with HTTP"));
+        assert!(said(&[0x16, 0x03, 0x01, 0x02, 0x00]).ends_with("begins with TLS, which is not served here"));
+        assert_eq!(said(&[0, 0, 0, 101]), "a request of 101 bytes is over socket.request.max.bytes = 100");
+        assert_eq!(said(&[0xff; 4]), "a request of -1 bytes is over socket.request.max.bytes = 100");
     }
 
     #[test]

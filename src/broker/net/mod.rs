@@ -5,6 +5,7 @@
 //! connections by `queued.max.request.bytes`.
 
 mod answer_frame;
+mod complaints;
 mod connection;
 mod connection_places;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod listener_tests;
 mod memory;
 
 pub(crate) use answer_frame::{AnswerFrame, AnswerFrameBuilder};
+pub(crate) use complaints::Complaints;
 pub(crate) use connection_places::ConnectionPlaces;
 pub(crate) use connections::Connections;
 pub use entry::Entry;
