@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
-use super::{RESOURCE_TOPIC, topic_error};
+use super::{RESOURCE_TOPIC, resource_kind, topic_error};
 use crate::Broker;
 
 /// A resource whose configuration is to be changed, as one of the two requests says it.
@@ -61,7 +61,8 @@ async fn alter<A: Alteration>(
     let (resource_type, topic) = alteration.resource();
     if resource_type != RESOURCE_TOPIC {
         return Err(refusal(format!(
-            "the configuration of a resource of type {resource_type} cannot be changed at run time: only topics (2) can"
+            "the configuration of {} cannot be changed at run time, only that of a topic",
+            resource_kind(resource_type)
         )));
     }
     let mut names = HashSet::new();

@@ -15,7 +15,7 @@ use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use kafka_protocol::protocol::StrBytes;
 use tidegate_format::check_topic_name;
 
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC, topic_error};
+use super::{RESOURCE_BROKER, RESOURCE_TOPIC, resource_kind, topic_error};
 use crate::Broker;
 use crate::dispatch::{Answer, Caller};
 use crate::settings::{SETTINGS, SettingInfo, Settings};
@@ -93,7 +93,7 @@ async fn describe(
             Err((ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message))))
         }
         other => {
-            let message = format!("resources of type {other} have no configuration here");
+            let message = format!("there is no configuration of {} here", resource_kind(other));
             Err((ResponseError::InvalidRequest.code(), Some(StrBytes::from_string(message))))
         }
     }

@@ -61,6 +61,18 @@ pub(crate) const RESOURCE_TOPIC: i8 = 2;
 /// Kafka's number for "broker" among configuration resources.
 pub(crate) const RESOURCE_BROKER: i8 = 4;
 
+/// What a resource of this type is called.
+pub(crate) fn resource_kind(resource_type: i8) -> String {
+    match resource_type {
+        RESOURCE_TOPIC => "a topic".to_owned(),
+        RESOURCE_BROKER => "a broker".to_owned(),
+        8 => "a broker's logger".to_owned(),
+        16 => "client metrics".to_owned(),
+        32 => "a group".to_owned(),
+        other => format!("a resource of type {other}"),
+    }
+}
+
 /// The error code and message of a topic change that was refused.
 pub(crate) fn topic_error(error: &TopicError) -> (i16, Option<StrBytes>) {
     let code = match error {

@@ -1,5 +1,6 @@
 //! How the text of a setting becomes its value.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -58,7 +59,11 @@ impl SettingValue for SocketAddr {
         if let Ok(address) = text.parse() {
             return Ok(address);
         }
-        let addresses: Vec<Self> = text.to_socket_addrs().map_err(|_| expected())?.collect();
+        let unknown = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidInput => expected(),
+            _ => format!("an address of this machine: {error}"),
+        };
+        let addresses: Vec<Self> = text.to_socket_addrs().map_err(unknown)?.collect();
         let chosen = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
         chosen.copied().ok_or_else(expected)
     }

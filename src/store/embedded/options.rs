@@ -175,7 +175,7 @@ pub enum OpenError {
         place: String,
     },
     /// The file system refused.
-    #[error("cannot open the store: {what}: {source}")]
+    #[error("{what}: {source}")]
     Io {
         /// What was tried.
         what: String,
