@@ -12,7 +12,7 @@ use tidegate_protocol::messages::ApiKey;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A connection could not be made, or was lost; whether the broker acted on what was under way is not known.
-    #[error("no connection to {address}: {kind}")]
+    #[error("no connection to {address}: {}", reason(*kind))]
     Disconnected {
         /// The broker, as host:port.
         address: String,
@@ -28,7 +28,7 @@ pub enum Error {
         after: Duration,
     },
     /// The broker answered with an error.
-    #[error("{api:?}: {error}{}", detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
+    #[error("{}", refusal(*api, *error, detail.as_deref()))]
     Refused {
         /// The request.
         api: ApiKey,
@@ -57,6 +57,23 @@ pub enum Error {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+}
+
+/// The broker's words, if it has any, before its code.
+fn refusal(api: ApiKey, error: ResponseError, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{detail} ({api:?}: {error})"),
+        None => format!("{api:?}: {error}"),
+    }
+}
+
+/// Why there is no connection, in words that fit what was tried.
+fn reason(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "its name is not known".to_owned(),
+        io::ErrorKind::InvalidData => "what answers there does not speak the Kafka protocol".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl Error {
@@ -89,5 +106,25 @@ pub(crate) fn accepted(api: ApiKey, code: i16, detail: Option<&str>) -> Result<(
     match ResponseError::try_from_code(code) {
         None => Ok(()),
         Some(error) => Err(Error::Refused { api, error, detail: detail.map(str::to_owned) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_is_wrong_before_the_code_that_it_has() {
+        let (api, error) = (ApiKey::DeleteTopics, ResponseError::UnknownTopicOrPartition);
+        let refused = |detail: Option<&str>| Error::Refused { api, error, detail: detail.map(str::to_owned) };
+        let told = refused(Some("there is no topic `x`")).to_string();
+        assert_eq!(told, "there is no topic `x` (DeleteTopics: UnknownTopicOrPartition)");
+        assert_eq!(refused(None).to_string(), "DeleteTopics: UnknownTopicOrPartition");
+        let lost = |kind| Error::Disconnected { address: "broker:9092".to_owned(), kind }.to_string();
+        assert_eq!(lost(io::ErrorKind::NotFound), "no connection to broker:9092: its name is not known");
+        assert_eq!(
+            lost(io::ErrorKind::ConnectionRefused),
+            "no connection to broker:9092: connection refused"
+        );
     }
 }

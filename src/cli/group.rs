@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
-use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::Serialize;
 use serde_json::json;
-use tidegate::{Admin, DeadLetters, ListedGroup, OffsetSpec, TopicPartition};
+use tidegate::{Admin, DeadLetters, ListedGroup, OffsetSpec, ResponseError, TopicPartition};
 
-use crate::bootstrap;
 use crate::output::{Row, json_argument, print, print_done};
+use crate::{bootstrap, reset};
 
 pub(crate) fn command() -> Command {
     let name = || Arg::new("group").required(true).value_name("GROUP").help("The group's id");
@@ -24,40 +23,7 @@ pub(crate) fn command() -> Command {
             Command::new("describe").about("Shows offsets and lag, partition by partition").arg(name()),
         )
         .subcommand(Command::new("members").about("Shows members with what they read").arg(name()))
-        .subcommand(
-            Command::new("reset")
-                .about("Sets the committed offsets of a group without members, and drops what its workers have parked there")
-                .arg(name())
-                .arg(
-                    Arg::new("topic").long("topic").required(true).value_name("TOPIC").help("In which topic"),
-                )
-                .arg(
-                    Arg::new("partition")
-                        .long("partition")
-                        .value_name("N")
-                        .value_parser(clap::value_parser!(i32))
-                        .help("In which partition; all of them if not given"),
-                )
-                .arg(Arg::new("earliest").long("to-earliest").num_args(0).help("To the first record kept"))
-                .arg(Arg::new("latest").long("to-latest").num_args(0).help("To the end"))
-                .arg(
-                    Arg::new("timestamp")
-                        .long("to-timestamp")
-                        .value_name("MS")
-                        .value_parser(clap::value_parser!(i64))
-                        .help("To the first record of that time, in milliseconds since 1970"),
-                )
-                .arg(
-                    Arg::new("offset")
-                        .long("to-offset")
-                        .value_name("N")
-                        .value_parser(clap::value_parser!(i64))
-                        .help("To this offset"),
-                )
-                .group(
-                    ArgGroup::new("to").args(["earliest", "latest", "timestamp", "offset"]).required(true),
-                ),
-        )
+        .subcommand(reset::command(name()))
         .subcommand(
             Command::new("delete")
                 .about("Deletes a group without members, with its offsets and what its workers have parked")
@@ -106,7 +72,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         }
         "describe" => describe(&admin, arguments, group()).await,
         "members" => members(&admin, arguments, group()).await,
-        "reset" => reset(&admin, arguments, group()).await,
+        "reset" => reset::run(&admin, arguments, group()).await,
         "redrive" => {
             let topic = arguments.get_one::<String>("topic").expect("clap requires it");
             let max = arguments.get_one::<u64>("max").copied();
@@ -119,7 +85,13 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             )
         }
         "delete" => {
-            admin.delete_group(group()).await?;
+            admin.delete_group(group()).await.map_err(|error| match error.code() {
+                Some(ResponseError::GroupIdNotFound) => anyhow::anyhow!("there is no group `{}`", group()),
+                Some(ResponseError::NonEmptyGroup) => {
+                    anyhow::anyhow!("group `{}` has members: stop them first", group())
+                }
+                _ => error.into(),
+            })?;
             print_done(arguments, &format!("deleted {}", group()), &json!({ "deleted": group() }))
         }
         other => unreachable!("clap knows no subcommand {other}"),
@@ -174,7 +146,7 @@ struct OffsetRow {
     topic: String,
     partition: i32,
     committed_offset: Option<i64>,
-    log_end_offset: i64,
+    log_end_offset: Option<i64>,
     lag: Option<i64>,
     member_id: Option<String>,
     client_host: Option<String>,
@@ -191,7 +163,7 @@ impl Row for OffsetRow {
             self.topic.clone(),
             self.partition.to_string(),
             number(self.committed_offset),
-            self.log_end_offset.to_string(),
+            number(self.log_end_offset),
             number(self.lag),
             text(&self.member_id),
             text(&self.client_host),
@@ -223,21 +195,27 @@ async fn describe(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow:
             partitions.entry(partition.clone()).or_default().reader = Some(reader);
         }
     }
-    let mut rows = Vec::with_capacity(partitions.len());
-    for (partition, Read { committed_offset, reader }) in partitions {
-        let log_end_offset = admin.list_offset(&partition, OffsetSpec::Latest).await?.unwrap_or(0);
+    // A member may still have partitions of a topic that was dropped.
+    let topics = admin.list_topics().await?.topics;
+    let is_there = |at: &&TopicPartition| {
+        topics.get(&at.topic).is_some_and(|topic| topic.partitions.contains_key(&at.partition))
+    };
+    let wanted = partitions.keys().filter(is_there).map(|at| (at.clone(), OffsetSpec::Latest)).collect();
+    let ends = admin.list_offsets(&wanted).await?;
+    let row = |(at, Read { committed_offset, reader }): (TopicPartition, Read)| {
+        let log_end_offset = ends.get(&at).copied().flatten();
         let (member_id, client_host) = reader.unzip();
-        rows.push(OffsetRow {
-            topic: partition.topic,
-            partition: partition.partition,
+        OffsetRow {
+            lag: committed_offset.zip(log_end_offset).map(|(committed, end)| (end - committed).max(0)),
+            topic: at.topic,
+            partition: at.partition,
             committed_offset,
             log_end_offset,
-            lag: committed_offset.map(|committed| (log_end_offset - committed).max(0)),
             member_id,
             client_host,
-        });
-    }
-    print(arguments, &rows)
+        }
+    };
+    print(arguments, &partitions.into_iter().map(row).collect::<Vec<_>>())
 }
 
 #[derive(Serialize)]
@@ -280,59 +258,4 @@ async fn members(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::
         })
         .collect();
     print(arguments, &rows)
-}
-
-async fn reset(admin: &Admin, arguments: &ArgMatches, group: &str) -> anyhow::Result<()> {
-    let topic = arguments.get_one::<String>("topic").expect("clap requires it");
-    let metadata = admin.list_topics().await?;
-    let found = metadata.topics.get(topic).with_context(|| format!("there is no topic `{topic}`"))?;
-    let wanted = arguments.get_one::<i32>("partition").copied();
-    if let Some(wanted) = wanted.filter(|wanted| !found.partitions.contains_key(wanted)) {
-        anyhow::bail!("topic `{topic}` has no partition {wanted}");
-    }
-    let mut offsets = Vec::new();
-    for partition in
-        found.partitions.keys().filter(|partition| wanted.is_none_or(|wanted| wanted == **partition))
-    {
-        let at = TopicPartition::new(topic, *partition);
-        let offset = target(admin, arguments, &at).await?;
-        offsets.push((at, offset));
-    }
-    admin.set_group_offsets(group, &offsets).await?;
-    let rows: Vec<_> = offsets
-        .into_iter()
-        .map(|(at, offset)| ResetRow { topic: at.topic, partition: at.partition, committed_offset: offset })
-        .collect();
-    print(arguments, &rows)
-}
-
-async fn target(admin: &Admin, arguments: &ArgMatches, at: &TopicPartition) -> anyhow::Result<i64> {
-    if let Some(offset) = arguments.get_one::<i64>("offset") {
-        return Ok(*offset);
-    }
-    let spec = match arguments.get_one::<i64>("timestamp") {
-        Some(timestamp_ms) => OffsetSpec::AtTimestamp(*timestamp_ms),
-        None if arguments.get_flag("earliest") => OffsetSpec::Earliest,
-        None => OffsetSpec::Latest,
-    };
-    match admin.list_offset(at, spec).await? {
-        Some(offset) => Ok(offset),
-        // No record is that late: the next one will be.
-        None => Ok(admin.list_offset(at, OffsetSpec::Latest).await?.unwrap_or(0)),
-    }
-}
-
-#[derive(Serialize)]
-struct ResetRow {
-    topic: String,
-    partition: i32,
-    committed_offset: i64,
-}
-
-impl Row for ResetRow {
-    const COLUMNS: &'static [&'static str] = &["TOPIC", "PARTITION", "COMMITTED-OFFSET"];
-
-    fn cells(&self) -> Vec<String> {
-        vec![self.topic.clone(), self.partition.to_string(), self.committed_offset.to_string()]
-    }
 }

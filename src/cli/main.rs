@@ -14,6 +14,7 @@ mod offline_store;
 mod open_files;
 mod output;
 mod progress;
+mod reset;
 mod restore;
 mod schedule;
 mod serve;

@@ -45,8 +45,10 @@ pub(crate) fn print_done(
     })
 }
 
-fn write_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+/// Prints a line on standard output.
+pub(crate) fn write_line(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
         // Whoever reads has seen enough, `head` for one.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("standard output"),

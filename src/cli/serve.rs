@@ -1,7 +1,5 @@
 //! `tidegate serve`: a broker until SIGTERM or SIGINT.
 
-use std::io::Write;
-
 use clap::{Arg, ArgMatches, Command};
 use rustix::process::Signal;
 use tidegate_broker::RunningBroker;
@@ -9,6 +7,7 @@ use tidegate_broker::settings::{Settings, settings_as_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
+use crate::output::write_line;
 use crate::stop_signal::StopSignal;
 use crate::{logging, open_files, settings_flags, store};
 
@@ -37,8 +36,7 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = settings_flags::settings(matches)?;
     if matches.get_flag("show-settings") {
-        write!(std::io::stdout().lock(), "{}", settings_as_file(&settings))?;
-        return Ok(());
+        return write_line(settings_as_file(&settings).trim_end());
     }
     logging::start(&settings)?;
     // Before anything else that takes time: a signal that comes early must not be lost.
@@ -69,14 +67,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn announce(broker: &RunningBroker, settings: &Settings) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
+    write_line(&format!(
         "tidegate serves Kafka on {}, admin on http://{}, data in {}",
         broker.listen(),
         broker.admin(),
         settings.place()
-    )?;
-    out.flush()?;
-    Ok(())
+    ))
 }

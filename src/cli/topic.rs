@@ -26,7 +26,8 @@ pub(crate) fn command() -> Command {
             .long("partitions")
             .short('p')
             .value_name("N")
-            .value_parser(clap::value_parser!(i32))
+            .allow_negative_numbers(true)
+            .value_parser(clap::value_parser!(i32).range(1..))
     };
     Command::new("topic")
         .about("Lists, creates, describes, changes and drops topics")
@@ -218,7 +219,12 @@ async fn alter(admin: &Admin, arguments: &ArgMatches, topic: &str) -> anyhow::Re
         admin.alter_topic_configs(topic, &changes).await?;
     }
     if let Some(partitions) = partitions {
-        admin.create_partitions(topic, partitions).await?;
+        let created = admin.create_partitions(topic, partitions).await;
+        created.context(if changes.is_empty() {
+            "no partitions were added"
+        } else {
+            "the configuration was changed, but no partitions were added"
+        })?;
     }
     print_done(arguments, &format!("changed {topic}"), &json!({ "changed": topic }))
 }

@@ -21,11 +21,26 @@ fn the_demo_finds_every_event_once_in_order_and_none_early() {
 }
 
 #[test]
+fn the_demo_goes_on_when_nobody_reads_what_it_says() {
+    let mut demo = std::process::Command::new(tidegate_tests::broker::binary())
+        .args(["demo", "--flights", "20", "--seconds", "1", "--listen", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(demo.stdout.take());
+    let ended = demo.wait_with_output().expect("it ends");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_named() {
     let said = refusal(&["schedule", "list", "any", "--admin", "127.0.0.1:1"]);
     assert!(said.contains("127.0.0.1:1"), "{said}");
     let said = refusal(&["group", "list", "--bootstrap", "127.0.0.1:1"]);
     assert!(said.contains("127.0.0.1:1"), "{said}");
+    let said = refusal(&["group", "list", "--bootstrap", "no-such-host.invalid:9092"]);
+    assert!(said.contains("no-such-host.invalid:9092: its name is not known"), "{said}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tidegate_protocol::extension::{self, ExtensionRequest, Response};
 use tidegate_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use tidegate_protocol::{StrBytes, WireLayout, frame};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -128,7 +128,10 @@ impl Connection {
     async fn open(address: &str, options: &ClientOptions) -> io::Result<Self> {
         match &options.transport {
             Transport::Tcp => {
-                let stream = TcpStream::connect(address).await?;
+                // The system's own error of a name that is not known has no kind.
+                let found =
+                    lookup_host(address).await.map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+                let stream = TcpStream::connect(&found.collect::<Vec<_>>()[..]).await?;
                 stream.set_nodelay(true)?;
                 let (read_half, write_half) = stream.into_split();
                 Ok(Self::over(read_half, write_half, address, options))

@@ -137,8 +137,8 @@ impl Sink {
             return Ok(Self::StandardOutput);
         }
         match OutputFile::create(to, replace) {
-            Err(error @ tidegate_backup::OutputError::Exists { .. }) => {
-                Err(error).context("--replace replaces it")
+            Err(tidegate_backup::OutputError::Exists { path }) => {
+                anyhow::bail!("{} is there already: choose another name, or give --replace", path.display())
             }
             created => Ok(Self::File(created?)),
         }

@@ -21,10 +21,12 @@ use tidegate_broker::settings::Settings;
 use tidegate_broker::{BrokerStore, RunningBroker, StartError};
 use tidegate_model::{Db, DbSettings};
 
+use crate::output::write_line;
 use crate::stop_signal::StopSignal;
 use crate::{logging, store};
 use ledger::Ledger;
 use timetable::Pace;
+use view::View;
 
 /// The group that the demo's two members form.
 const GROUP: &str = "departures-board";
@@ -68,6 +70,14 @@ pub(crate) fn command() -> Command {
                 .help("Where to serve Kafka clients meanwhile; a free port if this one is taken"),
         )
         .arg(
+            Arg::new("advertised")
+                .long("advertised")
+                .value_name("HOST:PORT")
+                .default_value("")
+                .hide_default_value(true)
+                .help("What clients are told to connect to, if that is not what --listen says"),
+        )
+        .arg(
             Arg::new("insecure")
                 .long("insecure")
                 .num_args(0)
@@ -93,7 +103,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let seconds = *matches.get_one::<u32>("seconds").expect("it has a default");
     let partitions = *matches.get_one::<i32>("partitions").expect("it has a default");
     let mut stop = StopSignal::new()?;
-    let directory = tempfile::Builder::new().prefix("tidegate-demo-").tempdir()?;
+    let directory = tempfile::Builder::new().prefix("tidegate-demo-").tempdir();
+    let directory = directory.context("there is no place for the demo's store: TMPDIR names another")?;
     let settings = settings(matches, directory.path())?;
     logging::start(&settings)?;
     let store = store::open(&settings).await?;
@@ -103,7 +114,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         () = stop.received() => Err(anyhow::anyhow!("interrupted before the check")),
     };
     if matches.get_flag("keep") && outcome.is_ok() {
-        println!("still serving on {}; interrupt to end", broker.listen());
+        write_line(&format!("still serving on {}; interrupt to end", broker.listen()))?;
         stop.received().await;
     }
     broker.stop().await;
@@ -116,6 +127,7 @@ fn settings(matches: &ArgMatches, directory: &std::path::Path) -> anyhow::Result
     let listen = matches.get_one::<String>("listen").expect("it has a default");
     settings.set("listen", listen)?;
     settings.insecure = matches.get_flag("insecure");
+    settings.set("advertised", matches.get_one::<String>("advertised").expect("it has a default"))?;
     settings.set("admin", "127.0.0.1:0")?;
     settings.set("log.filter", "warn")?;
     // Two members that come at once need not wait for more.
@@ -149,9 +161,12 @@ async fn play(
     let admin = Admin::connect(ClientOptions::new(&address)).await?;
     let topic = NewTopic { name: flight::TOPIC.to_owned(), partitions: Some(partitions), configs: vec![] };
     admin.create_topic(&topic).await?;
-    println!("tidegate serves Kafka on {address}, admin on http://{}; look on with", broker.admin());
-    println!("  kcat -b {address} -t {} -C -f '%T %k %h\\n'", flight::TOPIC);
-    println!("  curl -s http://{}/metrics | grep lag", broker.admin());
+    write_line(&format!(
+        "tidegate serves Kafka on {address}, admin on http://{}; look on with",
+        broker.admin()
+    ))?;
+    write_line(&format!("  kcat -b {address} -t {} -C -f '%T %k %h\\n'", flight::TOPIC))?;
+    write_line(&format!("  curl -s http://{}/metrics | grep lag", broker.admin()))?;
 
     let ledger = SharedLedger::default();
     let readers = reader::Readers::start(&address, MEMBERS, &ledger).await?;
@@ -160,7 +175,7 @@ async fn play(
         .context("the group's members did not get their partitions")?;
     let db = Db::new(store.clone(), DbSettings::default(), broker.wakeup());
     let pace = Pace::new(tidegate_store::Clock::now_ms(&tidegate_store::SystemClock), seconds, &rows);
-    let view = tokio::spawn(view::show(ledger.clone(), admin.clone(), flights));
+    let view = View::start(ledger.clone(), admin.clone(), flights);
     let written = writer::write(&db, &rows, &pace, &ledger).await;
     let arrived = match written {
         Ok(()) => {
@@ -170,14 +185,14 @@ async fn play(
         }
         Err(error) => Err(error),
     };
-    view.abort();
+    drop(view);
     arrived?;
     readers.stop().await?;
     let lags = view::lags(&admin).await?;
-    view::summary(&lock(&ledger), &lags);
+    view::summary(&lock(&ledger), &lags)?;
     show_query(&db).await?;
     let verdict = lock(&ledger).verdict();
-    view::print_verdict(&verdict);
+    view::print_verdict(&verdict)?;
     if verdict.is_good() {
         Ok(())
     } else {
@@ -202,12 +217,11 @@ async fn show_query(db: &Db<BrokerStore>) -> anyhow::Result<()> {
             tx.query::<flight::Flight>("late_by_destination").value("ORD").reverse().limit(3).fetch().await
         })
         .await?;
-    println!("latest into ORD, by the index late_by_destination:");
-    for flight in late.rows {
-        println!(
-            "  {} {} -> {} {:+} min",
-            flight.date, flight.origin, flight.destination, flight.delay_minutes
-        );
+    if !late.rows.is_empty() {
+        write_line("latest into ORD, by the index late_by_destination:")?;
+    }
+    for flight::Flight { date, origin, destination, delay_minutes, .. } in late.rows {
+        write_line(&format!("  {date} {origin} -> {destination} {delay_minutes:+} min"))?;
     }
     Ok(())
 }

@@ -66,7 +66,9 @@ fn what_the_broker_refuses_is_said_with_its_reason() {
     assert!(refused(&["topic", "describe", "missing"]).contains("there is no topic `missing`"));
     assert!(refused(&["topic", "alter", "missing"]).contains("say what to change"));
     assert!(refused(&["group", "describe", "missing"]).contains("there is no group `missing`"));
-    assert!(refused(&["group", "delete", "missing"]).contains("GroupIdNotFound"));
+    assert!(refused(&["group", "delete", "missing"]).contains("there is no group `missing`"));
+    let refused = refused(&["topic", "create", "a", "--partitions", "-3"]);
+    assert!(refused.contains("-3 is not in 1..="), "{refused}");
 }
 
 #[test]
@@ -81,11 +83,44 @@ fn a_groups_offsets_can_be_set_shown_and_deleted() {
     let header = "TOPIC   PARTITION  COMMITTED-OFFSET  LOG-END-OFFSET  LAG  MEMBER  HOST";
     assert_eq!(described[0], header);
     assert_eq!(described[1], "orders  0          0                 0               0    -       -");
+    offsets_are_set_to_what_is_in_the_log(&broker);
     let redriven = command(&["group", "redrive", "billing", "--topic", "orders", "--max", "5"]);
     assert_eq!(redriven, ["sent 0 dead letters back to orders"]);
     assert_eq!(command(&["group", "delete", "billing"]), ["deleted billing"]);
     assert_eq!(command(&["group", "list", "--json"]), ["[]"]);
     single_dead_letters_are_sent_back_by_place_and_by_key(&broker);
+}
+
+fn offsets_are_set_to_what_is_in_the_log(broker: &Broker) {
+    lines(&["topic", "create", "ten", "--bootstrap", broker.bootstrap()]);
+    let mut connection = Connection::open(broker.bootstrap());
+    for _ in 0..10 {
+        let produced = wire::produce(&mut connection, "ten", &wire::batch(b"any", 0));
+        assert_eq!(produced.map(|(error, _)| error), Some(0));
+    }
+    let reset = |arguments: &[&str]| {
+        let reset = ["group", "reset", "payroll", "--topic", "ten", "--bootstrap", broker.bootstrap()];
+        let rows = lines(&[&reset[..], arguments].concat());
+        rows[1].split_whitespace().last().expect("an offset").to_owned()
+    };
+    let unknown = ["group", "reset", "payroll", "--topic", "ten", "--shift-by", "1"];
+    let refused = refusal(&[&unknown[..], &["--bootstrap", broker.bootstrap()]].concat());
+    assert!(refused.contains("group `payroll` has no committed offset in ten-0"), "{refused}");
+    for (arguments, offset) in [
+        (&["--to-offset", "7"][..], "7"),
+        (&["--shift-by", "-2"], "5"),
+        (&["--to-latest", "--dry-run"], "10"),
+        (&["--shift-by", "1"], "6"),
+        (&["--to-offset", "999"], "10"),
+        (&["--shift-by", "-999"], "0"),
+        (&["--to-timestamp", "3000-01-01T00:00:00Z"], "10"),
+        (&["--to-timestamp", "1970-01-01T00:00:00Z"], "0"),
+        (&["--to-timestamp", "0"], "0"),
+    ] {
+        assert_eq!(reset(arguments), offset, "{arguments:?}");
+    }
+    lines(&["group", "delete", "payroll", "--bootstrap", broker.bootstrap()]);
+    lines(&["topic", "delete", "ten", "--bootstrap", broker.bootstrap()]);
 }
 
 fn single_dead_letters_are_sent_back_by_place_and_by_key(broker: &Broker) {
