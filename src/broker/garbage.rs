@@ -44,8 +44,7 @@ async fn rounds(store: &TikvStore, broker: &Broker) {
 async fn round(store: &TikvStore, settings: &Settings) {
     let ago = |ms: u64| Version::first_of_ms(store.now_ms().saturating_sub_unsigned(ms));
     // First: giving up old versions ends what is older than they are, too, and does not say how much that was.
-    // Applications may have other limits: what is as old as versions that are given up lives nowhere.
-    let transaction_ms = settings.transaction_max_ms + settings.commit_max_ms + LOCK_MARGIN_MS;
+    let transaction_ms = store.transaction_lasts_ms() + LOCK_MARGIN_MS;
     match store.resolve_locks(ago(settings.gc_life_time_ms.max(transaction_ms))).await {
         Ok(0) => {}
         Ok(locks) => debug!(locks, "locks of transactions that had ended are resolved"),

@@ -138,6 +138,9 @@ impl RunningBroker {
         let cluster_id = open_cluster(&store).await?;
         let lease_stop = CancellationToken::new();
         let (lease, lease_task) = hold_lease(&store, &settings, &advertised, lease_stop.clone()).await?;
+        if let BrokerStore::Tikv(store) = &store {
+            store.raise_bounds().await.map_err(StoreUseError::from)?;
+        }
         enter_event_types(&store, &settings.event_types).await?;
         let catalogue = Arc::new(Catalogue::load(store.clone(), settings.clone()).await?);
         let shutdown = CancellationToken::new();

@@ -22,6 +22,7 @@ pub fn tikv_options(settings: &Settings, address: &TikvAddress) -> TikvOptions {
     options.clients = settings.tikv_clients;
     options.connect_timeout_ms = settings.tikv_connect_timeout_ms;
     options.request_timeout_ms = settings.tikv_request_timeout_ms;
+    options.governs = true;
     options.commit_max_ms = settings.commit_max_ms;
     options.limits.max_ms = settings.transaction_max_ms;
     options.hold_after_ms = settings.gc_hold_after_ms;

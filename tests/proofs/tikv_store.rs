@@ -3,6 +3,8 @@
 //!
 //! Unlike the other proofs it links the store: what is proved is its interface.
 
+#[path = "tikv_store/bounds.rs"]
+mod bounds;
 #[path = "tikv_store/busy.rs"]
 mod busy;
 #[path = "tikv_store/conformance.rs"]

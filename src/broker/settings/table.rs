@@ -91,13 +91,13 @@ settings! {
     "tikv.request.timeout.ms" tikv_request_timeout_ms: u64 [100..=60_000] = "5000",
         "On TiKV: how long one request to the cluster may take, in milliseconds";
     "commit.max.ms" commit_max_ms: u64 [100..=60_000] = "5000",
-        "On TiKV: how long after its place in the order a commit may reach the cluster, in milliseconds; relays look back so far. The same for all who write to the namespace";
+        "On TiKV: how long after its place in the order a commit may reach the cluster, in milliseconds; relays look back so far. Applications of the namespace keep to it, too";
     "gc.interval.ms" gc_interval_ms: u64 [1_000..=86_400_000] = "60000",
         "On TiKV: how often old versions are given up and locks of dead clients resolved, in milliseconds";
     "gc.life.time.ms" gc_life_time_ms: u64 [1_000..=86_400_000] = "600000",
         "On TiKV: for how long old versions are kept, in milliseconds, if no open snapshot needs them for longer";
     "gc.hold.after.ms" gc_hold_after_ms: u64 [300..=600_000] = "30000",
-        "On TiKV: from which age on an open snapshot is written down, so that what it reads is kept, in milliseconds. The same for all who read the namespace; applications have the default";
+        "On TiKV: from which age on an open snapshot is written down, so that what it reads is kept, in milliseconds. Applications of the namespace keep to it, too";
     "store.overlay.bytes" store_overlay_bytes: usize [1 << 20..=1 << 34] = "33554432",
         "Memory for recent writes that the tree does not have yet: they are moved into it from a third of that on";
     "store.reserve.bytes" store_reserve_bytes: u64 [0..=1 << 50] = "268435456",

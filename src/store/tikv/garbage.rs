@@ -17,6 +17,7 @@ use tikv_client::{KvPair, Timestamp, TimestampExt, TransactionClient};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bounds;
 use super::keys::Namespace;
 use super::metrics::add;
 use super::read::scan_cluster;
@@ -36,9 +37,8 @@ const HOLDS_PAGE: usize = 256;
 /// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down, or
 /// until the commit of a transaction that writes can no longer take effect, and a few renewals more.
 pub(super) fn keep_min_ms(shared: &Shared) -> u64 {
-    let options = &shared.options;
-    let writing_ms = options.limits.max_ms + options.commit_max_ms;
-    writing_ms.max(options.hold_after_ms) + 3 * options.hold_renew_ms
+    let bounds = shared.bounds();
+    bounds.transaction_lasts_ms().max(bounds.hold_after_ms) + 3 * bounds.hold_renew_ms
 }
 
 /// The open snapshots of this process, and what it knows of the holds of others.
@@ -117,7 +117,7 @@ impl Drop for OpenSnapshot {
     }
 }
 
-/// Renews this process's hold, as long as the store is open.
+/// Renews this process's hold and what it knows of the namespace's bounds, as long as the store is open.
 pub(super) async fn run(shared: Arc<Shared>, mut closed: watch::Receiver<bool>) {
     let every = Duration::from_millis(shared.options.hold_renew_ms);
     loop {
@@ -126,6 +126,15 @@ pub(super) async fn run(shared: Arc<Shared>, mut closed: watch::Receiver<bool>) 
         }
         if let Err(error) = renew(&shared).await {
             tracing::warn!(error = error.to_string(), "the hold of this process is not renewed");
+        }
+        // Who governs is the one that raises them.
+        if !shared.options.governs
+            && let Err(error) = bounds::refresh(&shared).await
+        {
+            tracing::warn!(
+                error = error.to_string(),
+                "what the namespace's transactions keep to is not read"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of a namespace within a cluster that others use, too.
 //!
-//! A namespace begins with `_tidegate/NAME` and a zero byte; then comes `m` for the mark that says whose it is, or `d` and
-//! a key of the store's user. Key lengths and the namespace's characters are bounded, so none comes near TiKV's limit.
+//! A namespace begins with `_tidegate/NAME` and a zero byte; then comes `m` for the mark that says whose it is, `b` for
+//! what its transactions keep to, or `d` and a key of the store's user. Key lengths and the namespace's characters are bounded, so none comes near TiKV's limit.
 
 use std::ops::Range;
 
@@ -11,6 +11,7 @@ use crate::KeyRange;
 
 const ROOT: &[u8] = b"_tidegate/";
 const MARK: u8 = b'm';
+const BOUNDS: u8 = b'b';
 const DATA: u8 = b'd';
 
 /// The prefix of a namespace, and the way to its keys and back.
@@ -49,6 +50,11 @@ impl Namespace {
     /// The mark that says whose the namespace is.
     pub(super) fn mark(&self) -> Vec<u8> {
         [self.prefix.as_ref(), &[MARK]].concat()
+    }
+
+    /// The row of what the namespace's transactions keep to.
+    pub(super) fn bounds(&self) -> Vec<u8> {
+        [self.prefix.as_ref(), &[BOUNDS]].concat()
     }
 
     /// How much longer a key is in the cluster than its user knows it.
@@ -96,7 +102,7 @@ mod tests {
     fn a_key_tells_its_namespace() {
         for name in ["a", "a.b", "orders-2"] {
             let namespace = Namespace::new(name);
-            for key in [namespace.mark(), namespace.key(b""), namespace.key(b"\0k")] {
+            for key in [namespace.mark(), namespace.bounds(), namespace.key(b""), namespace.key(b"\0k")] {
                 assert!(Namespace::everybody().contains(&key));
                 assert_eq!(Namespace::of(&key).map(|found| found.mark()), Some(namespace.mark()));
             }
@@ -113,6 +119,7 @@ mod tests {
         assert!(!short.all().contains(&long.mark()));
         assert!(!long.all().contains(&short.key(b"k")));
         assert!(short.all().contains(&short.mark()));
-        assert_ne!(short.mark(), short.key(b""));
+        let keys = [short.mark(), short.bounds(), short.key(b"")];
+        assert!(keys.iter().all(|key| keys.iter().filter(|other| *other == key).count() == 1));
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn end_orphan(
 ) {
     let Some(start) = failure::orphan(error).map(Version) else { return };
     let age_ms = shared.now_ms().saturating_sub(start.unix_ms());
-    if u64::try_from(age_ms).unwrap_or(0) < shared.options.commit_max_ms {
+    if u64::try_from(age_ms).unwrap_or(0) < shared.bounds().commit_max_ms {
         return;
     }
     match client.call(limit, |client| end_all(client, shared.namespace.clone(), start.next())).await {

@@ -16,6 +16,7 @@
 
 mod address;
 mod attempts;
+mod bounds;
 mod client;
 mod commit;
 mod copies;
@@ -49,6 +50,7 @@ pub use options::{TRANSACTION_MAX_BYTES, TikvOpenError, TikvOptions, TikvTls, VA
 pub use txn::TikvTxn;
 
 use self::attempts::{Rows, Run};
+use self::bounds::Bounds;
 use self::client::ClientSettings;
 use self::garbage::Holds;
 use self::keys::Namespace;
@@ -104,28 +106,54 @@ impl TikvStore {
         let namespace = Namespace::new(&options.address.namespace);
         let monotonic_ms = options.clock.monotonic_ms();
         let run = Run::new(rand::random());
-        let shared = Arc::new(Shared {
+        let mut shared = Shared {
             namespace: namespace.clone(),
             pool,
             clock: Mutex::new(OracleClock::new(0, monotonic_ms)),
             rows: Mutex::new(Rows::new(run)),
             run,
             met_rows: Mutex::default(),
+            bounds: Mutex::new(Bounds::of(&options)),
             holds: Mutex::new(Holds::new(rand::random())),
             counters: Counters::default(),
             options,
-        });
+        };
         let claiming = shared.ask_until(deadline, |client| mark::claim(client, namespace.clone()));
         let reason = |error: AskError| unavailable(ReadError::from(error).to_string());
         let (found, _) = claiming.await.map_err(reason)?;
         found.check(&address.namespace)?;
+        let own = shared.bounds();
+        let claiming = shared.ask_until(deadline, |client| bounds::claim(client, namespace.clone(), own));
+        let (found, _) = claiming.await.map_err(reason)?;
+        let unreadable = || TikvOpenError::NotOurs {
+            namespace: address.namespace.clone(),
+            found: "bounds of transactions that this release cannot read".to_owned(),
+        };
+        shared.keep_to(found.ok_or_else(unreadable)?);
         let asking = shared.ask_until(deadline, async |client| client.current_timestamp().await);
         let (timestamp, _) = asking.await.map_err(reason)?;
         shared.observe(&timestamp);
+        let shared = Arc::new(shared);
         let (closing, closed) = watch::channel(false);
         tokio::spawn(sweep::run(shared.clone(), closed.clone()));
         tokio::spawn(garbage::run(shared.clone(), closed));
         Ok(Self { handle: Arc::new(Handle { shared, closing }) })
+    }
+
+    /// Has all others of the namespace keep to what this process has, where that is higher: those that open it from now on,
+    /// and what is there by the time that others may take. For the one process that governs, once it knows that it is
+    /// alone.
+    ///
+    /// # Errors
+    /// While the cluster is away.
+    pub async fn raise_bounds(&self) -> Result<(), ReadError> {
+        bounds::raise_to_own(&self.handle.shared).await
+    }
+
+    /// For how long after it began a transaction of any process of the namespace may take effect, in milliseconds.
+    #[must_use]
+    pub fn transaction_lasts_ms(&self) -> u64 {
+        self.handle.shared.bounds().transaction_lasts_ms()
     }
 
     /// Moves the cluster's safe point up to `safe_point`, so that older versions can go, but never past a snapshot that
@@ -243,12 +271,11 @@ impl Store for TikvStore {
 
     fn oldest_open_ms(&self) -> i64 {
         // Other processes have transactions, too; and one that has just not expired may be committing.
-        let longest_ms = self.handle.shared.options.transaction_lasts_ms();
-        self.now_ms().saturating_sub_unsigned(longest_ms)
+        self.now_ms().saturating_sub_unsigned(self.transaction_lasts_ms())
     }
 
     fn order_lag_ms(&self) -> u64 {
-        self.handle.shared.options.commit_max_ms
+        self.handle.shared.bounds().commit_max_ms
     }
 
     fn is_shared(&self) -> bool {

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::address::TikvAddress;
-use super::commit;
 use crate::{Clock, SystemClock, TransactionLimits};
 
 /// The largest `transaction.max.value.bytes`: a raft entry has at most 8 MiB (TiKV's default), and holds more than the
@@ -43,6 +42,11 @@ pub struct TikvOptions {
     pub commit_max_ms: u64,
     /// The limits of one transaction; at most [`VALUE_MAX_BYTES`] and [`TRANSACTION_MAX_BYTES`].
     pub limits: TransactionLimits,
+    /// Whether the others of the namespace are to keep to this `commit_max_ms` and these `limits` where they are higher than
+    /// the namespace has them: for the broker that has its lease, which says when by
+    /// [`TikvStore::raise_bounds`](super::TikvStore::raise_bounds). Where it is false, this process keeps to what the
+    /// namespace has.
+    pub governs: bool,
     /// A snapshot that has been open for so many milliseconds is written down for the collector of old versions.
     pub hold_after_ms: u64,
     /// How often that is renewed, in milliseconds. A hold that has not been renewed for six times as long is of a
@@ -70,19 +74,12 @@ impl TikvOptions {
                 max_value_bytes: VALUE_MAX_BYTES,
                 ..TransactionLimits::default()
             },
+            governs: false,
             hold_after_ms: 30_000,
             hold_renew_ms: 10_000,
             pass_max_ms: 60_000,
             clock: Arc::new(SystemClock),
         }
-    }
-
-    /// For how long after it began a transaction may take effect, in milliseconds: as long as it may live, and as long as
-    /// its commit may take then. All processes of a namespace are taken to have the same settings.
-    pub(super) fn transaction_lasts_ms(&self) -> u64 {
-        let patience_ms = commit::patience_max(self.limits.max_bytes).as_millis();
-        let patience_ms = u64::try_from(patience_ms).unwrap_or(u64::MAX);
-        self.limits.max_ms.saturating_add(self.commit_max_ms).saturating_add(patience_ms)
     }
 
     /// Refuses settings with which the store could not keep what it promises.

@@ -10,6 +10,7 @@ use tikv_client::{CheckLevel, Snapshot, Timestamp, TimestampExt, TransactionClie
 use tokio::time::Instant;
 
 use super::attempts::{Rows, Run};
+use super::bounds::{Bounds, Held};
 use super::client::{Client, NoAnswer};
 use super::failure::{self, ReadFailure};
 use super::garbage::Holds;
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) run: Run,
     /// Rows of attempts of other processes that scans came by, to see whether they are of any use.
     pub(super) met_rows: Mutex<BTreeSet<Bytes>>,
+    /// What all transactions of the namespace keep to.
+    pub(super) bounds: Mutex<Bounds>,
     pub(super) holds: Mutex<Holds>,
     pub(super) counters: Counters,
 }
@@ -177,6 +180,34 @@ impl Shared {
     pub(super) fn take_met_rows(&self) -> Vec<Bytes> {
         let mut met = self.met_rows.lock().expect("nothing panics with the lock held");
         std::mem::take(&mut *met).into_iter().collect()
+    }
+
+    /// What all transactions of the namespace keep to, as far as this process knows.
+    pub(super) fn bounds(&self) -> Bounds {
+        *self.bounds.lock().expect("nothing panics with the lock held")
+    }
+
+    /// Keeps to what the namespace has, before anything is asked of it; a process that governs to what it has itself.
+    pub(super) fn keep_to(&mut self, found: Bounds) {
+        if self.options.governs {
+            self.note_bounds(found);
+            return;
+        }
+        for Held { setting, wanted, bound } in found.hold(&mut self.options) {
+            tracing::warn!(
+                setting,
+                wanted,
+                bound,
+                "the namespace's transactions keep to less: this process does, too; the broker's settings can raise it"
+            );
+        }
+        *self.bounds.get_mut().expect("nothing panics with the lock held") = found;
+    }
+
+    /// Takes note of what was found in the namespace.
+    pub(super) fn note_bounds(&self, found: Bounds) {
+        let mut bounds = self.bounds.lock().expect("nothing panics with the lock held");
+        *bounds = bounds.with(found);
     }
 
     pub(super) fn holds(&self) -> MutexGuard<'_, Holds> {
