@@ -94,6 +94,13 @@ impl Bounds {
         held
     }
 
+    /// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down,
+    /// or until the commit of a transaction that writes can no longer take effect, and a few renewals more.
+    pub(super) fn versions_kept_ms(self) -> u64 {
+        let needed_ms = self.transaction_lasts_ms().max(self.hold_after_ms);
+        needed_ms.saturating_add(self.hold_renew_ms.saturating_mul(3))
+    }
+
     /// For how long after it began a transaction may take effect, in milliseconds: as long as it may live, and as long as
     /// its commit may take then.
     pub(super) fn transaction_lasts_ms(self) -> u64 {
@@ -106,7 +113,8 @@ impl Bounds {
         [VERSION].into_iter().chain(self.fields().into_iter().flat_map(u64::to_be_bytes)).collect()
     }
 
-    fn decode(row: &[u8]) -> Option<Self> {
+    /// None if the row is of no known version.
+    pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let (fields, rest) = row.strip_prefix(&[VERSION])?.as_chunks::<8>();
         let fields: [[u8; 8]; 5] = fields.try_into().ok()?;
         rest.is_empty().then(|| Self::of_fields(fields.map(u64::from_be_bytes)))

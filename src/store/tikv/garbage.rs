@@ -17,7 +17,7 @@ use tikv_client::{KvPair, Timestamp, TimestampExt, TransactionClient};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::bounds;
+use super::bounds::{self, Bounds};
 use super::keys::Namespace;
 use super::metrics::add;
 use super::read::scan_cluster;
@@ -34,11 +34,9 @@ const NAMESPACES_MAX: usize = 10_000;
 /// How many holds are read at a time.
 const HOLDS_PAGE: usize = 256;
 
-/// How long a version is kept at least, in milliseconds: as long as a snapshot may be open before it is written down, or
-/// until the commit of a transaction that writes can no longer take effect, and a few renewals more.
+/// How long a version of this namespace is kept at least, in milliseconds.
 pub(super) fn keep_min_ms(shared: &Shared) -> u64 {
-    let bounds = shared.bounds();
-    bounds.transaction_lasts_ms().max(bounds.hold_after_ms) + 3 * bounds.hold_renew_ms
+    shared.bounds().versions_kept_ms()
 }
 
 /// The open snapshots of this process, and what it knows of the holds of others.
@@ -207,10 +205,9 @@ pub struct Collected {
 /// Moves the cluster's safe point up to `wanted`, or to the oldest snapshot that is in the way.
 pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collected, ReadError> {
     let now = shared.oracle_version().await?;
-    let kept_ms = i64::try_from(keep_min_ms(shared)).unwrap_or(i64::MAX);
-    let youngest = Version::first_of_ms(now.unix_ms().saturating_sub(kept_ms));
     let own = shared.holds().oldest().map(|(version, _)| version);
-    let rows = hold_rows(shared, now).await?;
+    let (rows, kept_ms) = hold_rows(shared, now).await?;
+    let youngest = Version::first_of_ms(now.unix_ms().saturating_sub_unsigned(kept_ms));
     let (live, ended) = judge(shared, rows);
     let holds = live.iter().copied().chain(own);
     let in_the_way: Vec<Version> = holds.filter(|version| *version < wanted).collect();
@@ -236,22 +233,47 @@ pub(super) async fn collect(shared: &Shared, wanted: Version) -> Result<Collecte
     Ok(Collected { safe_point, is_taken, holds: in_the_way.len(), holds_removed: ended.len() })
 }
 
-/// The rows of holds of all namespaces, by the cluster's keys.
-async fn hold_rows(shared: &Shared, version: Version) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
-    let mut rows: Vec<(Bytes, Bytes)> = Vec::new();
+/// A hold, of any namespace.
+struct HoldRow {
+    /// The cluster's.
+    key: Bytes,
+    value: Bytes,
+    /// A process that has not renewed it for so long has ended.
+    patience: Duration,
+}
+
+/// The rows of holds of all namespaces, and for how many milliseconds any of them needs versions that nobody holds.
+async fn hold_rows(shared: &Shared, version: Version) -> Result<(Vec<HoldRow>, u64), ReadError> {
+    let mut rows: Vec<HoldRow> = Vec::new();
+    let mut kept_ms = keep_min_ms(shared);
     for namespace in namespaces(shared, version).await? {
+        let bounds = bounds_of(shared, version, &namespace).await?;
+        kept_ms = kept_ms.max(bounds.versions_kept_ms());
+        let patience = Duration::from_millis(bounds.hold_renew_ms) * RENEWALS_MISSED_MAX;
         let mut rest = namespace.range(&KeyRange::prefix(&[HOLD_TAG]));
         loop {
             let page =
                 scan_cluster(shared, version, rest.clone(), HOLDS_PAGE, Direction::Forward, false).await?;
             let is_last = page.len() < HOLDS_PAGE;
-            let row = |KvPair(key, value)| (Bytes::from(Vec::from(key)), Bytes::from(value));
+            let row =
+                |KvPair(key, value)| HoldRow { key: Vec::from(key).into(), value: value.into(), patience };
             rows.extend(page.into_iter().map(row));
-            let Some((last, _)) = rows.last().filter(|_| !is_last) else { break };
-            rest.start = KeyRange::successor(last).to_vec();
+            let Some(last) = rows.last().filter(|_| !is_last) else { break };
+            rest.start = KeyRange::successor(&last.key).to_vec();
         }
     }
-    Ok(rows)
+    Ok((rows, kept_ms))
+}
+
+/// What the processes of a namespace keep to. One that nobody has opened since there are such rows has what this one has.
+async fn bounds_of(shared: &Shared, version: Version, namespace: &Namespace) -> Result<Bounds, ReadError> {
+    let start = namespace.bounds();
+    let end = KeyRange::successor(&start).to_vec();
+    let found = scan_cluster(shared, version, start..end, 1, Direction::Forward, false).await?;
+    let Some(KvPair(_, row)) = found.into_iter().next() else { return Ok(shared.bounds()) };
+    Bounds::decode(&row).ok_or_else(|| ReadError::Unavailable {
+        reason: "a namespace of a newer release is there: only that knows what its snapshots need".to_owned(),
+    })
 }
 
 /// All namespaces that the cluster has: one look each, past all that the one before it has.
@@ -279,15 +301,14 @@ async fn namespaces(shared: &Shared, version: Version) -> Result<Vec<Namespace>,
 }
 
 /// The versions that are held, and the keys of holds in this namespace that are of processes that have ended.
-fn judge(shared: &Shared, rows: Vec<(Bytes, Bytes)>) -> (Vec<Version>, Vec<Bytes>) {
-    let patience = Duration::from_millis(shared.options.hold_renew_ms) * RENEWALS_MISSED_MAX;
+fn judge(shared: &Shared, rows: Vec<HoldRow>) -> (Vec<Version>, Vec<Bytes>) {
     let now = Instant::now();
     let mut holds = shared.holds();
     let own: Bytes = shared.namespace.key(&holds.key()).into();
     let this_namespace = shared.namespace.all();
     let mut before = std::mem::take(&mut holds.seen);
     let (mut live, mut ended) = (Vec::new(), Vec::new());
-    for (key, value) in rows.into_iter().filter(|(key, _)| *key != own) {
+    for HoldRow { key, value, patience } in rows.into_iter().filter(|row| row.key != own) {
         let since = match before.remove(&key) {
             Some(seen) if seen.value == value => seen.since,
             _ => now,

@@ -1,11 +1,11 @@
 //! What the processes of one namespace keep to, whatever each was told: nobody's commit takes longer than the others
 //! look back by.
 
-use tidegate_store::{CommitError, Store, TikvOptions, TikvStore, Txn};
+use tidegate_store::{CommitError, Store, TikvOptions, TikvStore, Txn, Version};
 use tidegate_tests::deadline::Deadline;
-use tidegate_tests::tikv_cluster::TikvCluster;
+use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
 
-use super::fixture::{connect, options, text};
+use super::fixture::{connect, options, text, until_ok};
 
 fn application(namespace: &str, commit_max_ms: u64) -> TikvOptions {
     TikvOptions { commit_max_ms, ..options(namespace) }
@@ -92,4 +92,46 @@ async fn processes_that_open_a_new_namespace_at_once_agree() {
     }
     let bound = connect(application(&namespace, 60_000)).await.order_lag_ms();
     assert_eq!(lags, [bound; 8], "each goes by what was written first");
+}
+
+/// Options of a process that needs old versions for seconds, and renews its holds all the time.
+fn hasty(namespace: &str) -> TikvOptions {
+    let mut options = TikvOptions { hold_after_ms: 0, hold_renew_ms: 20, ..application(namespace, 100) };
+    options.limits.max_ms = 1;
+    options.limits.max_bytes = 1 << 20;
+    options
+}
+
+/// There is one safe point for all of a cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_kept_as_long_as_any_namespace_of_the_cluster_may_need_them() {
+    let cluster = OwnCluster::start();
+    let collector = connect(hasty(&cluster.namespace("b"))).await;
+    let _patient = connect(options(&cluster.namespace("a"))).await;
+    let newest = collector.oracle_version().await.expect("a version");
+    let collected = collector.collect_garbage(newest).await.expect("a pass");
+    // A transaction may live for 60 s there.
+    assert!(collected.safe_point.unix_ms() <= newest.unix_ms() - 60_000 + 10_000, "{collected:?}");
+}
+
+/// A collector that renewed its own often once took the snapshots of others away, as those renewed theirs seldom.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_is_given_up_by_how_often_its_own_namespace_renews_it() {
+    let cluster = OwnCluster::start();
+    let collector = connect(hasty(&cluster.namespace("b"))).await;
+    let seldom = TikvOptions { hold_renew_ms: 600_000, ..hasty(&cluster.namespace("a")) };
+    for options in [seldom, hasty(&cluster.namespace("c"))] {
+        let store = connect(options).await;
+        let old = store.begin().await.expect("a begin");
+        store.renew_hold().await.expect("written down");
+        drop(old);
+        // Without a word: the row stays.
+    }
+    let newest = collector.oracle_version().await.expect("a version");
+    let later = Version::first_of_ms(newest.unix_ms() + 60_000);
+    until_ok!("the one that was renewed often is given up", async {
+        let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
+        assert_ne!(collected.holds, 0, "both at once");
+        if collected.holds == 1 { Ok(()) } else { Err(format!("{collected:?}")) }
+    });
 }
