@@ -161,7 +161,7 @@ pub(crate) fn create_segment(
 ) -> io::Result<Arc<dyn StoreFile>> {
     let file = files.create(&segment_name(header.number))?;
     file.write_all_at(0, &header.encode(store))?;
-    file.sync_data()?;
-    files.sync_names()?;
+    // From here on it may be there, whatever these fail of: also for want of space, nothing goes on as if it was not.
+    file.sync_data().and_then(|()| files.sync_names()).map_err(io::Error::other)?;
     Ok(file)
 }

@@ -19,6 +19,8 @@ pub(super) struct Disk {
     pub(super) is_crashed: bool,
     pub(super) syncs: u64,
     pub(super) fail_sync_at: Option<u64>,
+    /// Whether it fails for want of space.
+    pub(super) fails_as_full: bool,
     pub(super) capacity_bytes: Option<u64>,
     /// The file whose syncs do not end, and from which of its handles on.
     pub(super) held: Option<(usize, u64)>,

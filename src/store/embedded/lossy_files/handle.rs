@@ -111,6 +111,7 @@ impl StoreFile for LossyFile {
         self.files.change(|disk| {
             disk.syncs += 1;
             let is_failing = disk.fail_sync_at == Some(disk.syncs);
+            let fails_as_full = disk.fails_as_full;
             let seed = disk.syncs;
             let file = &mut disk.files[self.file];
             if is_failing {
@@ -126,7 +127,8 @@ impl StoreFile for LossyFile {
             }
             // Every handle that was open is told, whichever of them was to sync.
             if self.failures_told.swap(file.failures, Ordering::Relaxed) < file.failures {
-                return Err(io::Error::other("the disk failed"));
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(if fails_as_full { full } else { io::Error::other("the disk failed") });
             }
             Ok(())
         })

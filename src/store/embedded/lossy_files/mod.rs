@@ -91,6 +91,13 @@ impl LossyFiles {
         self.disk().fail_sync_at = Some(sync);
     }
 
+    /// The same for want of space, as where space is only taken when it is written.
+    pub fn fail_sync_as_full_at(&self, sync: u64) {
+        let mut disk = self.disk();
+        disk.fail_sync_at = Some(sync);
+        disk.fails_as_full = true;
+    }
+
     /// Lets all files together have only so many bytes.
     pub fn limit(&self, capacity_bytes: Option<u64>) {
         self.disk().capacity_bytes = capacity_bytes;

@@ -205,6 +205,28 @@ async fn a_full_disk_refuses_commits_and_nothing_else() {
     assert_eq!(get(&store, &format!("key/{kept}")).await.unwrap(), None);
 }
 
+/// What was written of a segment is there after such a failure, or is not: whatever goes on as if it was not is lost with it.
+#[tokio::test]
+async fn a_segment_that_is_not_made_durable_for_want_of_space_takes_nothing_with_it() {
+    let files = LossyFiles::new();
+    let store = open(&files);
+    put(&store, "before", vec![7; 20_000].into()).await.unwrap();
+    files.fail_sync_as_full_at(files.syncs() + 1);
+    // It goes into a new segment, and a small one would still go into this.
+    put(&store, "large", vec![7; 20_000].into()).await.unwrap_err();
+    let mut is_acknowledged = false;
+    if let Ok(mut txn) = store.begin().await {
+        txn.put("small".into(), "1".into());
+        is_acknowledged = txn.commit().await.is_ok();
+    }
+    let files = files.after_kill();
+    drop(store);
+    let store = open(&files);
+    assert!(get(&store, "before").await.unwrap().is_some());
+    assert!(get(&store, "small").await.unwrap().is_some() || !is_acknowledged);
+    put(&store, "after", vec![7; 20_000].into()).await.unwrap();
+}
+
 /// A store of 20 groups in one segment that was closed in order, and how long the segment is.
 async fn twenty_groups() -> (LossyFiles, u64) {
     let files = LossyFiles::new();
