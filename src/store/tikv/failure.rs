@@ -1,15 +1,16 @@
 //! What each error of the client means: the one place where they are told apart.
 //!
-//! A commit whose error is the store's word on a key was refused: nothing is applied, or an earlier try of the client
-//! itself was applied and this one met it. Every other error may hide an applied commit. A read may be tried again after
-//! anything but a few errors.
+//! A commit that met a newer version of a key was refused: nothing is applied, or an earlier try of the client itself was
+//! applied and this one met it. A version stays, so a try that is still on its way meets it as well. Whatever passes, a lock
+//! above all, may be gone when such a try arrives: it and every other error may hide an applied commit, now or later. A
+//! read may be tried again after anything but a few errors.
 
 use tikv_client::{Error, ProtoKeyError, ProtoRegionError};
 
 /// What an error of a commit means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CommitFailure {
-    /// The store refused it for what another transaction did.
+    /// The store refused it for what another transaction did, and will whenever it is asked.
     Refused,
     /// A value is larger than the store takes; other parts of the transaction may have been prepared.
     TooLarge {
@@ -105,12 +106,13 @@ impl<'a> Nature<'a> {
 /// Tells the errors of a commit apart.
 pub(super) fn of_commit(error: &Error) -> CommitFailure {
     match Nature::of(error) {
-        Nature::Key(_) | Nature::Lock | Nature::OnePhase => CommitFailure::Refused,
+        Nature::Key(key) if key.conflict.is_none() => CommitFailure::Ambiguous(describe_key(key)),
+        Nature::Key(_) | Nature::OnePhase => CommitFailure::Refused,
         Nature::Several(errors) => of_commits(errors),
         Nature::Locking(inner) => of_commit(inner),
         Nature::Region(region) => of_commit_region(region),
         Nature::NotSent => CommitFailure::NotSent(error.to_string()),
-        Nature::Undetermined(_) | Nature::Ended | Nature::Address | Nature::Unclear => {
+        Nature::Lock | Nature::Undetermined(_) | Nature::Ended | Nature::Address | Nature::Unclear => {
             CommitFailure::Ambiguous(error.to_string())
         }
     }

@@ -52,10 +52,16 @@ fn no_tls() -> tonic::transport::ClientTlsConfig {
     tonic::transport::ClientTlsConfig::new().ca_certificate(broken)
 }
 
-/// What the store says of a key.
+/// What the store says of a key: of a version that stays, and of what passes.
 fn key_errors() -> Vec<Error> {
+    let mut errors = passing();
+    errors.push(conflict());
+    errors
+}
+
+/// What the store says of a key and may not say the next time.
+fn passing() -> Vec<Error> {
     vec![
-        conflict(),
         key_error(|error| error.locked = Some(Default::default())),
         key_error(|error| error.retryable = text("retry")),
         key_error(|error| error.abort = text("aborted")),
@@ -196,9 +202,11 @@ fn read_class(error: &Error) -> &'static str {
 fn every_error_of_the_client_has_its_class_as_one_of_a_commit_and_as_one_of_a_read() {
     let boxed = || Box::new(conflict());
     let table = [
-        ("refused", "retry", key_errors()),
-        ("refused", "retry", vec![Error::MultipleKeyErrors(key_errors())]),
-        ("refused", "retry", vec![Error::ExtractedErrors(key_errors())]),
+        ("refused", "retry", vec![conflict()]),
+        ("refused", "retry", vec![Error::MultipleKeyErrors(vec![conflict(), conflict()])]),
+        ("refused", "retry", vec![Error::ExtractedErrors(vec![conflict()])]),
+        ("ambiguous", "retry", passing()),
+        ("ambiguous", "retry", vec![Error::MultipleKeyErrors(key_errors())]),
         ("refused", "retry", vec![Error::PessimisticLockError { inner: boxed(), success_keys: Vec::new() }]),
         ("refused", "final", vec![Error::OnePcFailure]),
         ("ambiguous", "retry", unclear()),
@@ -217,18 +225,27 @@ fn every_error_of_the_client_has_its_class_as_one_of_a_commit_and_as_one_of_a_re
 }
 
 #[test]
-fn a_commit_is_refused_by_the_stores_word_on_a_key() {
-    for error in key_errors() {
-        assert_eq!(of_commit(&error), CommitFailure::Refused, "{error:?}");
-    }
+fn a_commit_is_refused_by_a_version_that_stays() {
+    assert_eq!(of_commit(&conflict()), CommitFailure::Refused);
     assert_eq!(of_commit(&Error::OnePcFailure), CommitFailure::Refused);
     for wrap in [Error::MultipleKeyErrors, Error::ExtractedErrors] {
-        assert_eq!(of_commit(&wrap(key_errors())), CommitFailure::Refused);
-        let nested = wrap(vec![Error::MultipleKeyErrors(key_errors()), conflict()]);
+        assert_eq!(of_commit(&wrap(vec![conflict()])), CommitFailure::Refused);
+        let nested = wrap(vec![Error::MultipleKeyErrors(vec![conflict()]), conflict()]);
         assert_eq!(of_commit(&nested), CommitFailure::Refused);
     }
     let pessimistic = Error::PessimisticLockError { inner: Box::new(conflict()), success_keys: Vec::new() };
     assert_eq!(of_commit(&pessimistic), CommitFailure::Refused);
+}
+
+/// The client tries again what it has no answer to. If the later try meets a lock and the earlier one arrives when that is
+/// gone, it is applied.
+#[test]
+fn a_commit_that_met_a_lock_may_still_be_applied_by_an_earlier_try() {
+    for error in passing() {
+        assert!(matches!(of_commit(&error), CommitFailure::Ambiguous(_)), "{error:?}");
+        let mixed = Error::MultipleKeyErrors(vec![conflict(), error]);
+        assert!(matches!(of_commit(&mixed), CommitFailure::Ambiguous(_)), "{mixed:?}");
+    }
 }
 
 #[test]
