@@ -2,7 +2,7 @@
 //!
 //! What always holds: the attempt's row is the transaction's primary key, so the attempt is applied if and only if that
 //! row is. After an answer that leaves it open, nothing is rolled back before the row has been settled. What is not
-//! settled by the commit's deadline is said to be unknown.
+//! settled by the commit's deadline is said to be unknown. All of that is so, too, where the caller waits no longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,17 @@ pub(super) async fn commit(txn: TikvTxn) -> Result<Committed, CommitError> {
     let nonce = attempts::nonce(shared.now_ms(), rand::random());
     let times = Times::from_now(&shared, &write_set, &copies);
     let attempt = Attempt { shared, client, start, row, nonce, times };
-    attempt.run(transaction, write_set).await
+    let token = attempt.token();
+    // On a task of its own: who waits no longer would leave the client's tasks behind, which try again for as long as they
+    // like.
+    match tokio::spawn(attempt.run(transaction, write_set)).await {
+        Ok(answer) => answer,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process ends.
+            Err(_) => Err(CommitError::Unknown { token }),
+        },
+    }
 }
 
 /// Until when what of an attempt is to be done.

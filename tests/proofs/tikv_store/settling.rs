@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use tidegate_store::{CommitError, Outcome, Store, TikvOptions, TikvStore, Txn};
+use tidegate_store::{
+    CommitError, Direction, KeyRange, Outcome, ScanLimit, Store, TikvOptions, TikvStore, Txn,
+};
 use tidegate_tests::deadline::HANG_AFTER;
 use tidegate_tests::tcp_proxy::Way;
-use tidegate_tests::tikv_cluster::{OwnCluster, TikvCluster};
+use tidegate_tests::tikv_cluster::{Fault, OwnCluster, TikvCluster};
 
 use super::fixture::{Increments, connect, options, put, text, try_get, try_put, until, until_ok};
 
@@ -93,6 +95,26 @@ async fn a_commit_that_cannot_be_settled_within_its_time_is_said_to_be_unknown_b
         cluster.proxy().release();
         until_ok!("it goes on", async { try_put(&store, "after", "1").await });
     }
+}
+
+/// Left to itself, the client tries again after two seconds, and would write behind what every reader of order versions has
+/// looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_nobody_waits_for_any_more_keeps_to_its_time() {
+    let cluster = OwnCluster::start();
+    let store = connect(impatient(&cluster.namespace("n"))).await;
+    put(&store, "before", "1").await;
+    let mut txn = store.begin().await.expect("a begin");
+    txn.put_versioned(text("log/"), text("k"), text("1"));
+    cluster.next_calls("KvPrewrite", Fault::Lost, 1);
+    let given_up = tokio::time::timeout(Duration::from_millis(100), txn.commit()).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    until("it is settled", || store.metrics().settled == 1 && store.metrics().clients_replaced == 1).await;
+    let found = until_ok!("a read", async {
+        let mut txn = store.begin().await?;
+        txn.scan(&KeyRange::prefix(b"log/"), ScanLimit::count(1), Direction::Forward).await
+    });
+    assert_eq!(found, []);
 }
 
 /// Many writers on a connection that hangs again and again: what is said to be applied is there, once, and nothing else.
