@@ -7,6 +7,10 @@
 //! for several renewals, by the collector's own clock, is of a process that has ended.
 //!
 //! What it refuses to do: it does not decide who collects, or when.
+//!
+//! What always holds: a snapshot that the safe point may have passed gives an error and never a gap. TiKV itself does not
+//! tell (to it, a version that was collected was never there), so whoever was frozen or cut off for so long that others took
+//! it for ended counts its older snapshots as lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -29,6 +33,8 @@ const HOLD_TAG: u8 = 0x03;
 const HOLD_VALUE_VERSION: u8 = 0x01;
 /// After so many renewals that did not come a hold is of a process that has ended.
 const RENEWALS_MISSED_MAX: u32 = 6;
+/// And after so many its own process has no more trust in it: before any other gives it up.
+const RENEWALS_TRUSTED: u32 = RENEWALS_MISSED_MAX - 1;
 /// How many namespaces a cluster may have for its old versions to be given up.
 const NAMESPACES_MAX: usize = 10_000;
 /// How many holds are read at a time.
@@ -46,6 +52,9 @@ pub(super) struct Holds {
     open: BTreeMap<Version, Open>,
     written: Option<Version>,
     renewals: u64,
+    renewed: Option<Renewed>,
+    /// The newest snapshot that may have lost something.
+    lost: Version,
     seen: HashMap<Bytes, Seen>,
     taken: Version,
 }
@@ -54,6 +63,31 @@ pub(super) struct Holds {
 struct Open {
     count: usize,
     began_ms: i64,
+}
+
+/// A hold of this process that was written.
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    /// It and what is newer is kept.
+    version: Version,
+    /// When its writing was begun, by the monotonic clock.
+    at_ms: i64,
+}
+
+/// How long what is kept, by the settings that all processes have.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// Of any snapshot, by its age.
+    unheld_ms: u64,
+    /// Of an older one, by the last renewal of a hold.
+    held_ms: u64,
+}
+
+impl Kept {
+    fn of(shared: &Shared) -> Self {
+        let held_ms = shared.options.hold_renew_ms.saturating_mul(u64::from(RENEWALS_TRUSTED));
+        Self { unheld_ms: keep_min_ms(shared), held_ms }
+    }
 }
 
 /// A hold of another process: its value, and since when it has had that.
@@ -66,7 +100,29 @@ struct Seen {
 impl Holds {
     pub(super) fn new(id: [u8; 16]) -> Self {
         let (open, seen) = (BTreeMap::new(), HashMap::new());
-        Self { id, open, written: None, renewals: 0, seen, taken: Version::default() }
+        let (lost, taken) = (Version::default(), Version::default());
+        Self { id, open, written: None, renewals: 0, renewed: None, lost, seen, taken }
+    }
+
+    /// Whether nothing can have been taken from a snapshot up to now.
+    fn keeps(&self, version: Version, began_ms: i64, now_ms: i64, kept: Kept) -> bool {
+        let is_over = |since_ms: i64, ms: u64| {
+            u64::try_from(now_ms.saturating_sub(since_ms)).is_ok_and(|age_ms| age_ms > ms)
+        };
+        if !is_over(began_ms, kept.unheld_ms) {
+            return true;
+        }
+        let holds = |renewed: Renewed| renewed.version <= version && !is_over(renewed.at_ms, kept.held_ms);
+        version > self.lost && self.renewed.is_some_and(holds)
+    }
+
+    /// Takes note of a hold that was written, or removed. What the one before did not keep until now is lost.
+    fn renewed(&mut self, renewed: Option<Renewed>, now_ms: i64, kept: Kept) {
+        let is_lost =
+            |(version, open): &(&Version, &Open)| !self.keeps(**version, open.began_ms, now_ms, kept);
+        let lost = self.open.iter().filter(is_lost).map(|(version, _)| *version).max();
+        self.lost = self.lost.max(lost.unwrap_or_default());
+        self.renewed = renewed;
     }
 
     /// The latest safe point that this process has asked for and the cluster has taken: what is older has ended, in every
@@ -101,6 +157,20 @@ impl OpenSnapshot {
     pub(super) fn new(shared: Arc<Shared>, version: Version, began_ms: i64) -> Self {
         shared.holds().open.entry(version).or_insert(Open { count: 0, began_ms }).count += 1;
         Self { shared, version }
+    }
+}
+
+impl OpenSnapshot {
+    /// Refuses what was read if it may not be what the snapshot had. To be asked afterwards: whoever is frozen may be so at
+    /// any moment.
+    pub(super) fn check_kept(&self, began_ms: i64) -> Result<(), ReadError> {
+        let kept = Kept::of(&self.shared);
+        let now_ms = self.shared.options.clock.monotonic_ms();
+        if self.shared.holds().keeps(self.version, began_ms, now_ms, kept) {
+            return Ok(());
+        }
+        let reason = "the snapshot is older than what is kept, and was not held all the time".to_owned();
+        Err(ReadError::Unavailable { reason })
     }
 }
 
@@ -139,9 +209,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut closed: watch::Receiver<bool>) 
 
 /// Writes down the oldest snapshot if it is old enough, or removes what was written.
 pub(super) async fn renew(shared: &Shared) -> Result<(), ReadError> {
-    let (key, value) = {
+    let clock = &shared.options.clock;
+    let _one_at_a_time = shared.holding.lock().await;
+    let at_ms = clock.monotonic_ms();
+    let (key, oldest, value) = {
         let mut holds = shared.holds();
-        let age_ms = holds.oldest_age_ms(shared.options.clock.monotonic_ms());
+        let age_ms = holds.oldest_age_ms(at_ms);
         let oldest = holds.oldest().filter(|_| age_ms >= shared.options.hold_after_ms);
         let oldest = oldest.map(|(version, _)| version);
         if oldest.is_none() && holds.written.is_none() {
@@ -149,13 +222,17 @@ pub(super) async fn renew(shared: &Shared) -> Result<(), ReadError> {
         }
         holds.written = oldest;
         holds.renewals += 1;
-        (holds.key(), oldest.map(|version| encode_hold(version, holds.renewals)))
+        (holds.key(), oldest, oldest.map(|version| encode_hold(version, holds.renewals)))
     };
-    write(shared, &key, value).await
+    write(shared, &key, value).await?;
+    let renewed = oldest.map(|version| Renewed { version, at_ms });
+    shared.holds().renewed(renewed, clock.monotonic_ms(), Kept::of(shared));
+    Ok(())
 }
 
 /// Removes this process's hold when the store is closed in order.
 pub(super) async fn finish(shared: &Shared) {
+    let _one_at_a_time = shared.holding.lock().await;
     let key = {
         let holds = shared.holds();
         if holds.written.is_none() {

@@ -115,6 +115,7 @@ impl TikvStore {
             met_rows: Mutex::default(),
             bounds: Mutex::new(Bounds::of(&options)),
             holds: Mutex::new(Holds::new(rand::random())),
+            holding: tokio::sync::Mutex::default(),
             counters: Counters::default(),
             options,
         };

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// What all transactions of the namespace keep to.
     pub(super) bounds: Mutex<Bounds>,
     pub(super) holds: Mutex<Holds>,
+    /// Taken by who writes the hold of this process.
+    pub(super) holding: tokio::sync::Mutex<()>,
     pub(super) counters: Counters,
 }
 

@@ -30,7 +30,7 @@ pub struct TikvTxn {
     began_ms: i64,
     pub(super) write_set: WriteSet,
     read_keys: HashSet<Bytes>,
-    _open: OpenSnapshot,
+    open: OpenSnapshot,
 }
 
 impl TikvTxn {
@@ -51,7 +51,7 @@ impl TikvTxn {
             began_ms,
             write_set: WriteSet::default(),
             read_keys: HashSet::new(),
-            _open: open,
+            open,
         })
     }
 
@@ -100,7 +100,9 @@ impl Txn for TikvTxn {
             return Ok(own.value());
         }
         self.remember_read(key);
-        read::get(&self.shared, self.start, key).await
+        let found = read::get(&self.shared, self.start, key).await?;
+        self.open.check_kept(self.began_ms)?;
+        Ok(found)
     }
 
     async fn get_many(&mut self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, ReadError> {
@@ -110,6 +112,7 @@ impl Txn for TikvTxn {
             self.remember_read(key);
         }
         let found = read::get_many(&self.shared, self.start, &unwritten).await?;
+        self.open.check_kept(self.began_ms)?;
         self.write_set.read_many(keys, |key| Ok(found.get(key).cloned()))
     }
 
@@ -135,6 +138,7 @@ impl Txn for TikvTxn {
                 break;
             }
         }
+        self.open.check_kept(self.began_ms)?;
         Ok(entries)
     }
 
@@ -152,6 +156,7 @@ impl Txn for TikvTxn {
             let base = page.entries.into_iter().map(|key| Ok::<_, ReadError>((key, ())));
             keys.extend(self.write_set.scan_keys(&page.covered, count - keys.len(), direction, base)?);
         }
+        self.open.check_kept(self.began_ms)?;
         Ok(keys)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_store::conformance::{Backend, DurableBackend};
-use tidegate_store::{ManualClock, TikvStore, TransactionLimits};
+use tidegate_store::{ManualClock, TikvOptions, TikvStore, TransactionLimits};
 use tidegate_tests::tikv_cluster::TikvCluster;
 
 use super::fixture::{connect, options_with_clock};
@@ -20,7 +20,8 @@ struct Tikv {
 }
 
 async fn open(cluster: Arc<TikvCluster>, address: String, clock: ManualClock) -> Tikv {
-    let options = options_with_clock(&address, &clock);
+    // The cases let the clock leap and nobody renews a hold meanwhile: to hold for so long keeps their snapshots.
+    let options = TikvOptions { hold_renew_ms: 3_600_000, ..options_with_clock(&address, &clock) };
     let limits = options.limits;
     Tikv { store: connect(options).await, clock, address, limits, cluster }
 }

@@ -4,7 +4,9 @@
 //! the way. That TiKV then frees the space it does by itself, when it compacts; this cluster's store does too, but cannot
 //! be told to.
 
-use tidegate_store::{ManualClock, Store, TikvOptions, Txn, Version};
+use tidegate_store::{
+    Direction, KeyRange, ManualClock, ReadError, ScanLimit, Store, TikvOptions, Txn, Version,
+};
 use tidegate_tests::tikv_cluster::OwnCluster;
 
 use super::fixture::{connect, options_with_clock, put, text, until_ok};
@@ -128,6 +130,49 @@ async fn the_hold_of_a_process_that_has_ended_is_given_up() {
     assert_eq!(removed, 1);
     let again = collector.collect_garbage(held.next()).await.expect("a pass");
     assert_eq!((again.holds, again.holds_removed), (0, 0));
+}
+
+/// In each way in which a snapshot can be read.
+async fn is_refused(txn: &mut impl Txn) -> bool {
+    let range = KeyRange::prefix(b"k");
+    let refused = [
+        txn.get(b"k").await.map(drop),
+        txn.get_many(&[text("k")]).await.map(drop),
+        txn.scan(&range, ScanLimit::count(1), Direction::Forward).await.map(drop),
+        txn.scan_keys(&range, 1, Direction::Forward).await.map(drop),
+    ];
+    refused.iter().all(|read| matches!(read, Err(ReadError::Unavailable { .. })))
+}
+
+/// Others take a process that is frozen for one that has ended, and what its snapshots see goes. TiKV answers then as if it
+/// had never been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_was_not_held_all_the_time_gives_errors_and_no_gaps() {
+    let cluster = OwnCluster::start();
+    let clock = ManualClock::at(0);
+    let store = connect(forgetful(&cluster.namespace("n"), &clock)).await;
+    put(&store, "k", "1").await;
+    let mut old = store.begin().await.expect("a begin");
+    put(&store, "k", "2").await;
+    // Long past the age up to which every snapshot is kept.
+    for _ in 0..100 {
+        clock.advance(50);
+        store.renew_hold().await.expect("written down");
+        assert_eq!(old.get(b"k").await, Ok(Some(text("1"))));
+    }
+    let mut young = store.begin().await.expect("a begin");
+    clock.advance(500);
+    assert!(is_refused(&mut old).await);
+    assert_eq!(young.get(b"k").await, Ok(Some(text("2"))), "it is kept by its age");
+    // To be held again brings nothing back.
+    store.renew_hold().await.expect("written down");
+    assert!(is_refused(&mut old).await);
+    drop(old);
+    for _ in 0..100 {
+        clock.advance(50);
+        store.renew_hold().await.expect("written down");
+        assert_eq!(young.get(b"k").await, Ok(Some(text("2"))));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
