@@ -7,9 +7,10 @@
 //! What it refuses to do: it knows no request of the protocol; it decides nothing that `tidegate-log` or
 //! `tidegate-outbox` decides.
 //!
-//! What always holds: a request is answered after its commit is durable; a commit whose outcome is unknown is settled
-//! before anything else is written; if a commit fails, what is known of the partition is forgotten and read again. A
-//! partition that nobody uses costs an entry in a map at most, and nothing before it was used.
+//! What always holds: a request is answered after its commit is durable; if its outcome is unknown, it is settled, or given
+//! up after half a minute, before anything else is written (the relay's is settled by its next turn, and requests go on
+//! meanwhile); readers are never told of less than before; if a commit fails, what is known of the partition is forgotten and
+//! read again. A partition that nobody uses costs an entry in a map at most, and nothing before it was used.
 
 mod awaited;
 mod delete_records;
