@@ -68,7 +68,8 @@ impl FakeBroker {
         crate::ClientOptions {
             backoff_first_ms: 1,
             backoff_max_ms: 2,
-            call_timeout_ms: 5_000,
+            // For as long as a test may pause.
+            call_timeout_ms: 600_000,
             ..crate::ClientOptions::new(&self.address.to_string())
         }
     }

@@ -190,7 +190,9 @@ async fn a_rebalance_starts_over_where_what_was_dealt_with_ends() {
     cluster.state().fail(ApiKey::Heartbeat, [ResponseError::RebalanceInProgress]);
     cluster.until(|state| state.errors.get(&12).is_some_and(std::collections::VecDeque::is_empty)).await;
     while cluster.state().generation < 2 {
-        // The records that it had are handed out until the heartbeat's answer is there; then it joins again.
+        // The records that it had are handed out until the heartbeat's answer is there; then it joins again, and there must be
+        // one more to be handed out.
+        write(&cluster, 0, 1);
         consumer.recv().await.expect("a record");
     }
     assert_eq!(cluster.state().joined_as, ["", "member-1", "member-1"]);

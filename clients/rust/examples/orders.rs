@@ -190,7 +190,7 @@ async fn check_dead_letters(shop: &Shop, times: usize) -> Result<(), AnyError> {
     consumer.assign([(letters, Start::Earliest)])?;
     let mut found = BTreeMap::new();
     for _ in 0..times * refused.len() {
-        let letter = tokio::time::timeout(Duration::from_secs(60), consumer.recv()).await??;
+        let letter = tokio::time::timeout(Duration::from_secs(120), consumer.recv()).await??;
         let header = |wanted: &str| {
             let named = letter.headers.iter().find(|(name, _)| name == wanted);
             let value = named.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
