@@ -37,6 +37,20 @@ pub struct NewTopic {
     pub configs: Vec<(String, String)>,
 }
 
+impl NewTopic {
+    /// One with so many partitions, and the broker's defaults otherwise.
+    pub fn new(name: impl Into<String>, partitions: i32) -> Self {
+        Self { name: name.into(), partitions: Some(partitions), configs: vec![] }
+    }
+
+    /// With a configuration more, such as `retention.ms`.
+    #[must_use]
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configs.push((name.into(), value.into()));
+        self
+    }
+}
+
 /// One configuration of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigEntry {

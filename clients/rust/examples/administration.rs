@@ -21,8 +21,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let tidegate = Tidegate::open(directory.path()).await?;
     let admin = tidegate.admin().await?;
-    let configs = vec![("retention.ms".to_owned(), "3600000".to_owned())];
-    admin.create_topic(&NewTopic { name: "news".into(), partitions: Some(1), configs }).await?;
+    admin.create_topic(&NewTopic::new("news", 1).config("retention.ms", "3600000")).await?;
     admin.create_partitions("news", 2).await?;
     admin.alter_topic_configs("news", &[("retention.ms".to_owned(), None)]).await?;
     let configs = admin.describe_topic_configs("news").await?;

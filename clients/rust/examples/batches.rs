@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let tidegate = Tidegate::open(directory.path()).await?;
-    let topic = NewTopic { name: "readings".into(), partitions: Some(2), configs: vec![] };
+    let topic = NewTopic::new("readings", 2);
     tidegate.admin().await?.create_topic(&topic).await?;
 
     let producer = tidegate.producer(ProducerOptions::default()).await?;

@@ -16,8 +16,7 @@ pub(crate) async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     let tidegate = Tidegate::open(directory.path()).await?;
     // On such a topic a timestamp that lies ahead is when the record enters the log. Any Kafka client can set one.
-    let configs = vec![("tidegate.delivery".to_owned(), "scheduled".to_owned())];
-    let topic = NewTopic { name: "alarms".into(), partitions: Some(1), configs };
+    let topic = NewTopic::new("alarms", 1).config("tidegate.delivery", "scheduled");
     tidegate.admin().await?.create_topic(&topic).await?;
 
     let producer = tidegate.producer(ProducerOptions::default()).await?;
