@@ -9,7 +9,7 @@ use std::thread;
 use tidegate_tests::admin::create_topic;
 use tidegate_tests::broker::{Broker, binary};
 use tidegate_tests::deadline::{Deadline, HANG_AFTER};
-use tidegate_tests::program::{Outcome, run};
+use tidegate_tests::program::run;
 
 use crate::fixture::{
     PARTITIONS, TOPIC, backup, done, ends, fill, partial, place, produce, refused, restore, text, tidegate,
@@ -24,6 +24,21 @@ fn wait_until(what: &str, reached: impl Fn() -> bool) {
     while !reached() {
         deadline.check(what);
         thread::yield_now();
+    }
+}
+
+/// What the broker says while it has not noticed that whoever took a backup before has gone away.
+const UNDER_WAY: &str = "a backup is under way";
+
+/// Takes a backup once it has.
+fn once_noticed<T>(take: impl Fn() -> T, said: impl Fn(&T) -> String) -> T {
+    let deadline = Deadline::start();
+    loop {
+        let taken = take();
+        if !said(&taken).contains(UNDER_WAY) {
+            return taken;
+        }
+        deadline.check("the one that went away is noticed");
     }
 }
 
@@ -75,17 +90,11 @@ fn one_at_a_time_and_who_goes_away_or_does_not_read_ends_it() {
     fill(&broker, 48);
     let reading = begin_to_read(&broker);
     let refusal = refused(&mut backup(&broker, &file));
-    assert!(refusal.contains("a backup is under way"), "{refusal}");
+    assert!(refusal.contains(UNDER_WAY), "{refusal}");
     drop(reading);
-    let is_done = |outcome: &Outcome| match outcome.success {
-        true => true,
-        false => {
-            assert!(outcome.standard_error.contains("under way"), "{}", outcome.standard_error);
-            false
-        }
-    };
     let replacing = |broker: &Broker| run(backup(broker, &file).arg("--replace"));
-    wait_until("the one that went away is noticed", || is_done(&replacing(&broker)));
+    let next = once_noticed(|| replacing(&broker), |next| next.standard_error.clone());
+    assert!(next.success, "{}", next.standard_error);
     // From now on nobody is waited for that long: whoever reads may be given up, too, where the machine stands still.
     assert!(broker.terminate().success());
     broker.restart_with(&["--backup-stall-max-ms", "1000"]);
@@ -149,13 +158,17 @@ fn a_disk_without_room_for_the_file_leaves_none() {
     let said = refused(&mut limited);
     assert!(said.contains("writing") && said.contains("backup.tidegate"), "{said}");
     assert!(!file.exists() && !partial(&file).exists());
-    let full = tidegate(&["backup", "--admin", broker.admin(), "--to", "-"])
-        .stdout(File::options().write(true).open("/dev/full").expect("every Linux has it"))
-        .stderr(Stdio::piped())
-        .spawn()
-        .and_then(Child::wait_with_output)
-        .expect("it runs");
+    let to_full = || {
+        tidegate(&["backup", "--admin", broker.admin(), "--to", "-"])
+            .stdout(File::options().write(true).open("/dev/full").expect("every Linux has it"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(Child::wait_with_output)
+            .expect("it runs")
+    };
+    let full = once_noticed(to_full, |full| String::from_utf8_lossy(&full.stderr).into_owned());
     assert!(!full.status.success());
     assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{full:?}");
-    done(&mut backup(&broker, &file));
+    let last = once_noticed(|| run(&mut backup(&broker, &file)), |last| last.standard_error.clone());
+    assert!(last.success, "{}", last.standard_error);
 }
