@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::model::Error;
-use tidegate::store::{Clock, MemoryStore, SystemClock};
+use tidegate::store::{MemoryStore, SystemClock};
 use tidegate::{ClientOptions, Db, DbSettings, Event, Outcome, Tx, Worker};
 use tidegate_broker::settings::Settings;
 use tidegate_broker::{BrokerStore, RunningBroker};
@@ -33,12 +33,7 @@ impl Deref for Stage {
 
 impl Stage {
     pub(crate) async fn open(partitions: i32) -> Self {
-        Self::by(Arc::new(SystemClock), partitions).await
-    }
-
-    /// By another clock than the machine's.
-    pub(crate) async fn by(clock: Arc<dyn Clock>, partitions: i32) -> Self {
-        let store = BrokerStore::from(MemoryStore::new(clock));
+        let store = BrokerStore::from(MemoryStore::new(Arc::new(SystemClock)));
         let stage = Self::on(store, partitions).await;
         stage.create_topic(TOPIC).await;
         stage
