@@ -22,6 +22,11 @@ fn forgetful(address: &str) -> TikvOptions {
     options
 }
 
+/// As before, of a collector that takes nobody for dead who stands still for a while.
+fn careful(address: &str) -> TikvOptions {
+    TikvOptions { hold_renew_ms: 3_000, ..forgetful(address) }
+}
+
 fn range() -> KeyRange {
     KeyRange::new("p", "q")
 }
@@ -72,7 +77,7 @@ async fn a_range_of_several_regions_is_destroyed_once_every_snapshot_of_before_h
  {
     let cluster = OwnCluster::start_with_regions_of(1);
     let address = cluster.namespace("n");
-    let (collector, reader) = (connect(forgetful(&address)).await, connect(forgetful(&address)).await);
+    let (collector, reader) = (connect(careful(&address)).await, connect(forgetful(&address)).await);
     let neighbours = ["o\u{7f}", "q", "q\0"];
     for neighbour in neighbours {
         put(&collector, neighbour, "1").await;
@@ -137,7 +142,7 @@ async fn a_safe_point_that_the_cluster_did_not_take_destroys_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_range_goes_at_once_and_a_snapshot_of_before_has_it_all_the_same() {
     let cluster = TikvCluster::shared();
-    let store = connect(forgetful(&cluster.fresh_namespace())).await;
+    let store = connect(super::fixture::options(&cluster.fresh_namespace())).await;
     fill(&store, 10).await;
     let mut old = store.begin().await.expect("a begin");
     let dropped_at = now(&store).await;

@@ -9,8 +9,37 @@ use tidegate_store::{
 };
 use tidegate_tests::deadline::Deadline;
 
-/// Options for a namespace; one client is enough where nothing is to be shown of several.
+/// Does something again until it goes well. A macro, as what an async closure borrows cannot be sent to a task.
+macro_rules! until_ok {
+    ($what:expr, $step:expr) => {{
+        let deadline = tidegate_tests::deadline::Deadline::start();
+        loop {
+            match $step.await {
+                Ok(done) => break done,
+                Err(error) => deadline.check(&format!("{}: {error}", $what)),
+            }
+            tokio::task::yield_now().await;
+        }
+    }};
+}
+pub(crate) use until_ok;
+
+/// How long a machine that is busy with other things lets anybody wait is not promised.
+const PATIENCE_MS: u64 = 60_000;
+
+/// Options for a namespace, of one who waits for what takes long; one client is enough where nothing is to be shown of several.
 pub(crate) fn options(address: &str) -> TikvOptions {
+    TikvOptions {
+        connect_timeout_ms: PATIENCE_MS,
+        request_timeout_ms: PATIENCE_MS,
+        // The suite of all backends waits for no transaction longer than twice its life.
+        commit_max_ms: 40_000,
+        ..default_options(address)
+    }
+}
+
+/// As before, of one who waits as long as is promised to users.
+pub(crate) fn default_options(address: &str) -> TikvOptions {
     let address: TikvAddress = address.parse().expect("an address");
     TikvOptions { clients: 1, ..TikvOptions::new(address) }
 }
@@ -36,29 +65,15 @@ pub(crate) async fn try_put(store: &TikvStore, key: &str, value: &str) -> Result
     txn.commit().await
 }
 
+/// Puts one entry, however often that takes.
 pub(crate) async fn put(store: &TikvStore, key: &str, value: &str) -> Version {
-    try_put(store, key, value).await.expect("a commit").version
+    until_ok!("a commit", async { try_put(store, key, value).await }).version
 }
 
 /// Reads a key as it is now.
 pub(crate) async fn try_get(store: &TikvStore, key: &str) -> Result<Option<Bytes>, ReadError> {
     store.begin().await?.get(key.as_bytes()).await
 }
-
-/// Does something again until it goes well. A macro, as what an async closure borrows cannot be sent to a task.
-macro_rules! until_ok {
-    ($what:expr, $step:expr) => {{
-        let deadline = tidegate_tests::deadline::Deadline::start();
-        loop {
-            match $step.await {
-                Ok(done) => break done,
-                Err(error) => deadline.check(&format!("{}: {error}", $what)),
-            }
-            tokio::task::yield_now().await;
-        }
-    }};
-}
-pub(crate) use until_ok;
 
 /// Adds one to the entry `count`, unless that is refused.
 async fn increment(store: &TikvStore) -> Result<(), CommitError> {

@@ -11,9 +11,10 @@ use tidegate_tests::tikv_cluster::OwnCluster;
 
 use super::fixture::{connect, options_with_clock, put, text, until_ok};
 
-const MINUTE_MS: i64 = 60_000;
+/// Later than all that a case does.
+const AHEAD_MS: i64 = 600_000;
 
-/// Options under which a version is of use for a moment only.
+/// Options under which a version is of use for a moment only, and a process that is silent for a moment has ended.
 fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
     let mut options = options_with_clock(address, clock);
     options.limits.max_ms = 1;
@@ -23,19 +24,24 @@ fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
     options
 }
 
+/// As before, of a collector that takes nobody for dead who stands still for a while.
+fn careful(address: &str, clock: &ManualClock) -> TikvOptions {
+    TikvOptions { hold_renew_ms: 3_000, ..forgetful(address, clock) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
     let cluster = OwnCluster::start();
     let address = cluster.namespace("n");
     let clock = ManualClock::at(0);
-    let collector = connect(forgetful(&address, &clock)).await;
+    let collector = connect(careful(&address, &clock)).await;
     let reader = connect(forgetful(&address, &clock)).await;
     put(&collector, "k", "1").await;
     let mut old = reader.begin().await.expect("a begin");
     reader.renew_hold().await.expect("written down");
     put(&collector, "k", "2").await;
     let newest = collector.oracle_version().await.expect("a version");
-    let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+    let later = Version::first_of_ms(newest.unix_ms() + AHEAD_MS);
     let collected = until_ok!("a pass", async {
         let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
         if collected.safe_point == old.start_version() {
@@ -71,7 +77,7 @@ async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
 async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_process_has_ended() {
     let cluster = OwnCluster::start();
     let clock = ManualClock::at(0);
-    let collector = connect(forgetful(&cluster.namespace("b"), &clock)).await;
+    let collector = connect(careful(&cluster.namespace("b"), &clock)).await;
     // One that sorts before, one after.
     let before = connect(forgetful(&cluster.namespace("a"), &clock)).await;
     let after = connect(forgetful(&cluster.namespace("c"), &clock)).await;
@@ -83,7 +89,7 @@ async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_proce
         let held = old.start_version();
         until_ok!("a pass that the snapshot holds back", async {
             let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
-            let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+            let later = Version::first_of_ms(newest.unix_ms() + AHEAD_MS);
             let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
             if collected.safe_point == held { Ok(()) } else { Err(format!("{collected:?}")) }
         });
@@ -98,9 +104,10 @@ async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_proce
     before.renew_hold().await.expect("written down");
     drop(old);
     drop(before);
+    let collector = connect(forgetful(&cluster.namespace("b"), &clock)).await;
     until_ok!("it goes on", async {
         let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
-        let later = Version::first_of_ms(newest.unix_ms() + MINUTE_MS);
+        let later = Version::first_of_ms(newest.unix_ms() + AHEAD_MS);
         let collected = collector.collect_garbage(later).await.map_err(|error| error.to_string())?;
         assert_eq!(collected.holds_removed, 0);
         if collected.safe_point > held { Ok(()) } else { Err(format!("{collected:?}")) }
@@ -178,13 +185,13 @@ async fn a_snapshot_that_was_not_held_all_the_time_gives_errors_and_no_gaps() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_that_young_snapshots_may_need_stay() {
     let cluster = OwnCluster::start();
-    let clock = ManualClock::at(0);
-    let store = connect(super::fixture::options(&cluster.namespace("n"))).await;
+    // A transaction may live for 60 s and commit for 5 s, and three renewals are waited for.
+    let options = super::fixture::options(&cluster.namespace("n"));
+    let store = connect(TikvOptions { commit_max_ms: 5_000, ..options }).await;
     let newest = store.oracle_version().await.expect("a version");
     let collected = store.collect_garbage(newest).await.expect("a pass");
-    // A transaction may live for 60 s and commit for 5 s, and three renewals are waited for.
-    assert!(collected.safe_point.unix_ms() <= newest.unix_ms() - 95_000 + 10_000);
-    drop(clock);
+    let now = store.oracle_version().await.expect("a version");
+    assert!(collected.safe_point.unix_ms() <= now.unix_ms() - 95_000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ async fn commit_into_a_hang(
     key: &str,
     way: Way,
 ) -> Result<tidegate_store::Committed, CommitError> {
-    let mut txn = store.begin().await.expect("a begin");
+    let mut txn = until_ok!("a begin", async { store.begin().await });
     txn.put(text(key), text("1"));
     txn.put_versioned(text("log/"), text(key), text("1"));
     cluster.proxy().hold(way);
@@ -35,7 +35,7 @@ async fn commit_into_a_hang(
 async fn an_applied_commit_whose_answer_hangs_is_answered_as_applied() {
     let cluster = OwnCluster::start();
     // Two fifths of that are left to settle.
-    let store = connect(TikvOptions { commit_max_ms: 10_000, ..impatient(&cluster.namespace("n")) }).await;
+    let store = connect(TikvOptions { commit_max_ms: 20_000, ..options(&cluster.namespace("n")) }).await;
     put(&store, "before", "1").await;
     let committing = commit_into_a_hang(&cluster, &store, "k", Way::ToClient);
     let releasing = async {
@@ -59,10 +59,13 @@ async fn a_commit_into_a_hang_is_unknown_and_found_out_later() {
         let address = cluster.namespace(&format!("n{round}"));
         let store = connect(impatient(&address)).await;
         put(&store, "before", "1").await;
+        let unknown = store.metrics().unknown;
         let Err(CommitError::Unknown { token }) = commit_into_a_hang(&cluster, &store, "k", way).await else {
             panic!("nobody can know")
         };
-        assert_eq!(store.metrics().unknown, 1);
+        assert_eq!(store.metrics().unknown, unknown + 1);
+        // It was asked, or has answered.
+        cluster.proxy().wait_until_something_is_held_back();
         cluster.proxy().release();
         let other = connect(options(&address)).await;
         let outcome = until_ok!("the other one asks", async { other.outcome(&token).await });
@@ -143,7 +146,7 @@ async fn a_store_that_was_closed_leaves_no_rows_of_its_attempts() {
         put(&store, &format!("once/{n}"), "1").await;
         put(&store, "always", "1").await;
     }
-    tokio::time::timeout(Duration::from_secs(60), store.shutdown()).await.expect("it ends");
+    tokio::time::timeout(HANG_AFTER, store.shutdown()).await.expect("it ends");
     let removed = store.metrics().attempt_rows_removed;
     assert_eq!(removed, 301);
     assert!(store.begin().await.is_err());

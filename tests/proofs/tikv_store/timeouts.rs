@@ -1,11 +1,13 @@
 //! The store, or what it stands behind, answers nothing: every call ends by itself, with an error and nothing half done, and
 //! goes well when the answers come again. (Begins, commits and restarts: `faults`, `settling`.)
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use tidegate_store::{
     CommitError, Direction, KeyRange, ReadError, ScanLimit, Store, TikvOptions, TikvStore, Txn, Version,
 };
-use tidegate_tests::deadline::HANG_AFTER;
+use tidegate_tests::deadline::{Deadline, HANG_AFTER};
 use tidegate_tests::tcp_proxy::Way;
 use tidegate_tests::tikv_cluster::{Fault, OwnCluster};
 
@@ -61,7 +63,7 @@ async fn scans_and_reads_of_many_keys_end_on_a_connection_that_hangs() {
     for (round, way) in WAYS.into_iter().enumerate() {
         let store = connect(impatient(&cluster.namespace(&format!("n{round}")))).await;
         let keys = put_many(&store, 600).await;
-        let mut txn = store.begin().await.expect("a begin");
+        let mut txn = until_ok!("a begin", async { store.begin().await });
         cluster.proxy().hold(way);
         assert!(is_unavailable(&ends(txn.get_many(&keys)).await));
         let limit = ScanLimit::count(usize::MAX);
@@ -85,15 +87,27 @@ async fn the_removal_of_a_range_ends_on_a_connection_that_hangs_and_goes_on_late
     let cluster = OwnCluster::start();
     for (round, way) in WAYS.into_iter().enumerate() {
         let store = connect(impatient(&cluster.namespace(&format!("n{round}")))).await;
-        let keys = put_many(&store, KEYS).await;
-        let commits = store.metrics().commits;
-        let removing = store.delete_range(prefix());
-        let holding = async {
-            until("a step is done", || store.metrics().commits > commits).await;
-            cluster.proxy().hold(way);
+        // It may come to its end before it is held up, or not come to its first step: until it is hit in its midst.
+        let keys = loop {
+            let keys = put_many(&store, KEYS).await;
+            let (commits, is_over) = (store.metrics().commits, AtomicBool::new(false));
+            let removing = async {
+                let removed = store.delete_range(prefix()).await;
+                is_over.store(true, Ordering::SeqCst);
+                removed
+            };
+            let is_begun = || store.metrics().commits > commits;
+            let holding = async {
+                until("a step is done", || is_begun() || is_over.load(Ordering::SeqCst)).await;
+                cluster.proxy().hold(way);
+            };
+            let (removed, ()) = ends(async { tokio::join!(removing, holding) }).await;
+            match removed {
+                Err(CommitError::Unavailable { .. }) if is_begun() => break keys,
+                Ok(()) | Err(CommitError::Unavailable { .. }) => cluster.proxy().release(),
+                Err(error) => panic!("{error}"),
+            }
         };
-        let (removed, ()) = ends(async { tokio::join!(removing, holding) }).await;
-        assert!(matches!(removed, Err(CommitError::Unavailable { .. })), "{removed:?}");
         // Before its first step, too.
         let removed = ends(store.delete_range(prefix())).await;
         assert!(matches!(removed, Err(CommitError::Unavailable { .. })), "{removed:?}");
@@ -113,7 +127,7 @@ async fn upkeep_ends_while_nobody_answers_and_has_moved_nothing() {
     let cluster = OwnCluster::start();
     let store = connect(impatient(&cluster.namespace("n"))).await;
     put(&store, "k", "1").await;
-    let newest = store.oracle_version().await.expect("a version");
+    let newest = until_ok!("a version", async { store.oracle_version().await });
     until_ok!("a pass", async { store.collect_garbage(newest).await });
     let (before, passes) = (cluster.safe_point(), store.metrics().garbage_passes);
     let both_end = async || {
@@ -157,7 +171,7 @@ async fn whoever_meets_a_lock_is_not_held_up_by_questions_about_it_that_nobody_a
         let namespace = format!("n{round}");
         let options = TikvOptions { commit_max_ms: 600, ..impatient(&cluster.namespace(&namespace)) };
         let store = connect(options).await;
-        let now = store.oracle_version().await.expect("a version");
+        let now = until_ok!("a version", async { store.oracle_version().await });
         let ago = |ms: i64| Version::first_of_ms(now.unix_ms() - ms).0;
         let first = PartByPart::begin(&cluster, &namespace, ago(2 * HOUR_MS), "locked").await;
         assert_eq!(first.prewrite("locked", "before").await, Ok(()));
@@ -168,11 +182,17 @@ async fn whoever_meets_a_lock_is_not_held_up_by_questions_about_it_that_nobody_a
             assert_eq!(dead.prewrite("primary", "the dead one's").await, Ok(()));
         }
         cluster.next_calls(method, Fault::Lost, ALL_CALLS);
-        let read = ends(try_get(&store, "locked")).await;
-        assert!(is_unavailable(&read), "{method}, {in_full}: {read:?}");
-        let written = ends(try_put(&store, "locked", "after")).await;
-        assert!(written.is_err(), "{method}, {in_full}: {written:?}");
-        assert!(cluster.next_calls(method, Fault::Lost, 0) < ALL_CALLS, "nobody asked");
+        // Some may not have had the time to ask.
+        let (mut was_asked, deadline) = (false, Deadline::start());
+        while !was_asked {
+            deadline.check("somebody asks");
+            let read = ends(try_get(&store, "locked")).await;
+            assert!(is_unavailable(&read), "{method}, {in_full}: {read:?}");
+            let written = ends(try_put(&store, "locked", "after")).await;
+            assert!(written.is_err(), "{method}, {in_full}: {written:?}");
+            was_asked = cluster.next_calls(method, Fault::Lost, ALL_CALLS) < ALL_CALLS;
+        }
+        cluster.next_calls(method, Fault::Lost, 0);
         let found = until_ok!("a read", async { try_get(&store, "locked").await });
         assert_eq!(found, Some(text("before")), "{method}, {in_full}");
         until_ok!("a write", async { try_put(&store, "locked", "after").await });
