@@ -16,6 +16,7 @@ const KEYS_PER_TRANSACTION: usize = 50;
 fn forgetful(address: &str) -> TikvOptions {
     let mut options = options_with_clock(address, &ManualClock::at(0));
     options.limits.max_ms = 1;
+    options.limits.max_bytes = 8 << 20;
     options.commit_max_ms = 1_000;
     options.hold_after_ms = 0;
     options.hold_renew_ms = 20;

@@ -18,15 +18,16 @@ const AHEAD_MS: i64 = 600_000;
 fn forgetful(address: &str, clock: &ManualClock) -> TikvOptions {
     let mut options = options_with_clock(address, clock);
     options.limits.max_ms = 1;
+    options.limits.max_bytes = 1 << 20;
     options.commit_max_ms = 1_000;
     options.hold_after_ms = 0;
     options.hold_renew_ms = 20;
     options
 }
 
-/// As before, of a collector that takes nobody for dead who stands still for a while.
+/// As before, of a namespace in which nobody is taken for dead who stands still for a while.
 fn careful(address: &str, clock: &ManualClock) -> TikvOptions {
-    TikvOptions { hold_renew_ms: 3_000, ..forgetful(address, clock) }
+    TikvOptions { hold_renew_ms: 2_000, ..forgetful(address, clock) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +78,10 @@ async fn the_safe_point_goes_up_to_the_oldest_snapshot_that_is_open_anywhere() {
 async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_process_has_ended() {
     let cluster = OwnCluster::start();
     let clock = ManualClock::at(0);
-    let collector = connect(careful(&cluster.namespace("b"), &clock)).await;
+    let collector = connect(forgetful(&cluster.namespace("b"), &clock)).await;
+    for name in ["a", "c"] {
+        drop(connect(careful(&cluster.namespace(name), &clock)).await);
+    }
     // One that sorts before, one after.
     let before = connect(forgetful(&cluster.namespace("a"), &clock)).await;
     let after = connect(forgetful(&cluster.namespace("c"), &clock)).await;
@@ -104,7 +108,6 @@ async fn snapshots_of_other_namespaces_hold_the_safe_point_too_until_their_proce
     before.renew_hold().await.expect("written down");
     drop(old);
     drop(before);
-    let collector = connect(forgetful(&cluster.namespace("b"), &clock)).await;
     until_ok!("it goes on", async {
         let newest = collector.oracle_version().await.map_err(|error| error.to_string())?;
         let later = Version::first_of_ms(newest.unix_ms() + AHEAD_MS);
