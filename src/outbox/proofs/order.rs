@@ -59,11 +59,11 @@ impl Time for RealTime {
 }
 
 /// Begins a transaction that publishes an event.
-async fn publishing<S: Store>(store: &S, event: Event) -> S::Txn {
+async fn publishing<S: Store>(store: &S, event: &Event) -> S::Txn {
     let settings = publish_settings();
     let mut txn = store.begin().await.expect("a snapshot");
     let mut publisher = Publisher::new(&txn, &settings, store.now_ms(), Uuid::new_v4());
-    publisher.publish(&mut txn, &event).await.expect("published");
+    publisher.publish(&mut txn, event).await.expect("published");
     txn
 }
 
@@ -82,8 +82,8 @@ async fn until_applied<T: Time>(
 }
 
 /// Publishes an event in a transaction of its own.
-async fn publish_alone<S: Store, T: Time>(store: &S, time: &T, event: Event) {
-    until_applied(time, async || publishing(store, event.clone()).await.commit().await).await;
+async fn publish_alone<S: Store, T: Time>(store: &S, time: &T, event: &Event) {
+    until_applied(time, async || publishing(store, event).await.commit().await).await;
 }
 
 /// Moves everything that is due, looking back as far as the time wants it; how many records that were.
@@ -109,14 +109,14 @@ async fn check_order<S: Store, T: Time>(
 ) {
     create_topic(store, 1).await;
     let mut owner = Owner::of(store, partition(0)).await;
-    publish_alone(store, time, event("k", "T0")).await;
+    publish_alone(store, time, &event("k", "T0")).await;
     drain(&mut owner, store, time).await;
     let attempts = until_applied(time, async || {
-        let t1 = publishing(store, event("k", "T1")).await;
+        let t1 = publishing(store, &event("k", "T1")).await;
         commit(t1, Others { store, owner: &mut owner, time, pause_ms }).await
     })
     .await;
-    publish_alone(store, time, event("k", "T3")).await;
+    publish_alone(store, time, &event("k", "T3")).await;
     drain(&mut owner, store, time).await;
     let values = values_of(store, partition(0)).await;
     let of_key: Vec<&String> = values.iter().filter(|value| value.starts_with('T')).collect();
@@ -141,7 +141,7 @@ impl<S: Store, T: Time> Others<'_, S, T> {
             let step_ms = (self.pause_ms / 10).max(1).min(left_ms);
             left_ms -= step_ms;
             self.time.advance(step_ms).await;
-            publish_alone(self.store, self.time, event("other", &format!("other {n}"))).await;
+            publish_alone(self.store, self.time, &event("other", &format!("other {n}"))).await;
             assert_eq!(drain(self.owner, self.store, self.time).await, 1, "others are not held up");
         }
     }
