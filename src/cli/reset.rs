@@ -94,6 +94,9 @@ async fn partitions(admin: &Admin, arguments: &ArgMatches) -> anyhow::Result<Vec
     Ok(meant.map(|partition| TopicPartition::new(topic, *partition)).collect())
 }
 
+/// The offset of a partition that is asked for, wherever its log begins and ends.
+type Wanted<'a> = Box<dyn Fn(&TopicPartition) -> anyhow::Result<i64> + 'a>;
+
 /// The offset of each partition that the arguments mean.
 async fn targets(
     admin: &Admin,
@@ -109,7 +112,7 @@ async fn targets(
     let of = |offsets: &BTreeMap<TopicPartition, Option<i64>>, at: &TopicPartition| {
         offsets.get(at).copied().flatten().unwrap_or(0)
     };
-    let wanted: Box<dyn Fn(&TopicPartition) -> anyhow::Result<i64>> = if arguments.get_flag("to-earliest") {
+    let wanted: Wanted<'_> = if arguments.get_flag("to-earliest") {
         Box::new(|at: &TopicPartition| Ok(of(&earliest, at)))
     } else if let Some(timestamp_ms) = arguments.get_one::<i64>("to-timestamp") {
         let found = admin.list_offsets(&all(OffsetSpec::AtTimestamp(*timestamp_ms))).await?;

@@ -115,16 +115,16 @@ async fn round(directory: &Path, listen: SocketAddr, round: usize, fates: &mut B
         .map(|writer| tokio::spawn(write_until_killed(store.clone(), round, writer, sender.clone())))
         .collect();
     drop(sender);
-    let mut answers = 0;
-    while let Some((name, fate)) = in_time("an answer", receiver.recv()).await {
-        fates.insert(name, fate);
-        answers += 1;
-        if answers == ANSWERS {
-            child.kill().expect("it runs");
-            child.wait().expect("it ends");
-            // Those who begin again now would wait for a broker that comes back in the next round only.
-            writers.iter().for_each(tokio::task::JoinHandle::abort);
-        }
+    for _ in 0..ANSWERS {
+        let answer = in_time("an answer", receiver.recv()).await;
+        fates.extend([answer.expect("they write until it is killed")]);
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    // Those who begin again now would wait for a broker that comes back in the next round only.
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
+    while let Some(answer) = in_time("an answer", receiver.recv()).await {
+        fates.extend([answer]);
     }
 }
 
