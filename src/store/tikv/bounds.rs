@@ -1,8 +1,8 @@
 //! What the transactions of a namespace keep to, whichever process they are of: relays look back by it, back-fills wait by
 //! it, locks are ended and old versions given up by it.
 //!
-//! It is a row beside the mark. Whoever opens the namespace first writes what it has itself; everybody after that keeps to
-//! what it finds. The process that governs (the broker that has the lease) raises it to what it has.
+//! It is a row beside the mark. Whoever opens the namespace first writes what it has itself, with the mark; everybody after
+//! that keeps to what it finds. The process that governs (the broker that has the lease) raises it to what it has.
 //!
 //! What always holds: it is never lowered, so what one process has read bounds those that opened before, too.
 
@@ -109,7 +109,7 @@ impl Bounds {
         self.transaction_max_ms.saturating_add(self.commit_max_ms).saturating_add(patience_ms)
     }
 
-    fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(self) -> Vec<u8> {
         [VERSION].into_iter().chain(self.fields().into_iter().flat_map(u64::to_be_bytes)).collect()
     }
 
@@ -121,22 +121,32 @@ impl Bounds {
     }
 }
 
-/// Reads the row; where there is none, it is written with what this process has. None if the row is of no known version.
-pub(super) async fn claim(
-    client: TransactionClient,
-    namespace: Namespace,
-    own: Bounds,
-) -> Result<Option<Bounds>, tikv_client::Error> {
-    change(client, namespace, |found| found.unwrap_or(own)).await
-}
-
 /// Raises the row to what this process has. None if it is of no known version.
 async fn raise(
     client: TransactionClient,
     namespace: Namespace,
     own: Bounds,
 ) -> Result<Option<Bounds>, tikv_client::Error> {
-    change(client, namespace, |found| found.map_or(own, |found| found.with(own))).await
+    let mut txn = client.begin_with_options(transaction_options()).await?;
+    let found = match txn.get(namespace.bounds()).await? {
+        None => None,
+        Some(row) => match Bounds::decode(&row) {
+            None => return Ok(None),
+            known => known,
+        },
+    };
+    let raised = found.map_or(own, |found| found.with(own));
+    if found == Some(raised) {
+        return Ok(found);
+    }
+    txn.put(namespace.bounds(), raised.encode()).await?;
+    match txn.commit().await {
+        Ok(_) => Ok(Some(raised)),
+        // Whatever became of it, it is looked at again.
+        Err(error) => Err(tikv_client::Error::StringError(format!(
+            "the bounds of the namespace's transactions are not written yet: {error}"
+        ))),
+    }
 }
 
 /// As [`raise`], for a process that is open.
@@ -166,34 +176,6 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), ReadError> {
 async fn load(client: TransactionClient, namespace: Namespace) -> Result<Option<Bounds>, tikv_client::Error> {
     let mut txn = client.begin_with_options(transaction_options()).await?;
     Ok(txn.get(namespace.bounds()).await?.and_then(|row| Bounds::decode(&row)))
-}
-
-/// Writes the row if it is to be another one.
-async fn change(
-    client: TransactionClient,
-    namespace: Namespace,
-    next: impl FnOnce(Option<Bounds>) -> Bounds,
-) -> Result<Option<Bounds>, tikv_client::Error> {
-    let mut txn = client.begin_with_options(transaction_options()).await?;
-    let found = match txn.get(namespace.bounds()).await? {
-        None => None,
-        Some(row) => match Bounds::decode(&row) {
-            None => return Ok(None),
-            known => known,
-        },
-    };
-    let bounds = next(found);
-    if found == Some(bounds) {
-        return Ok(found);
-    }
-    txn.put(namespace.bounds(), bounds.encode()).await?;
-    match txn.commit().await {
-        Ok(_) => Ok(Some(bounds)),
-        // Whatever became of it, it is looked at again.
-        Err(error) => Err(tikv_client::Error::StringError(format!(
-            "the bounds of the namespace's transactions are not written yet: {error}"
-        ))),
-    }
 }
 
 #[cfg(test)]

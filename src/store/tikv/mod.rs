@@ -119,18 +119,11 @@ impl TikvStore {
             counters: Counters::default(),
             options,
         };
-        let claiming = shared.ask_until(deadline, |client| mark::claim(client, namespace.clone()));
         let reason = |error: AskError| unavailable(ReadError::from(error).to_string());
-        let (found, _) = claiming.await.map_err(reason)?;
-        found.check(&address.namespace)?;
         let own = shared.bounds();
-        let claiming = shared.ask_until(deadline, |client| bounds::claim(client, namespace.clone(), own));
+        let claiming = shared.ask_until(deadline, |client| mark::claim(client, namespace.clone(), own));
         let (found, _) = claiming.await.map_err(reason)?;
-        let unreadable = || TikvOpenError::NotOurs {
-            namespace: address.namespace.clone(),
-            found: "bounds of transactions that this release cannot read".to_owned(),
-        };
-        shared.keep_to(found.ok_or_else(unreadable)?);
+        shared.keep_to(found.check(&address.namespace, own)?);
         let asking = shared.ask_until(deadline, async |client| client.current_timestamp().await);
         let (timestamp, _) = asking.await.map_err(reason)?;
         shared.observe(&timestamp);
@@ -141,9 +134,9 @@ impl TikvStore {
         Ok(Self { handle: Arc::new(Handle { shared, closing }) })
     }
 
-    /// Has all others of the namespace keep to what this process has, where that is higher: those that open it from now on,
-    /// and what is there by the time that others may take. For the one process that governs, once it knows that it is
-    /// alone.
+    /// Has the namespace keep to what this process has, where that is higher: who opens it from now on may have as much, and
+    /// who has it open hears of that with the next renewal of holds. For the one process that governs, once it knows that it
+    /// is alone.
     ///
     /// # Errors
     /// While the cluster is away.
