@@ -12,7 +12,7 @@ use super::failed::FailedRecord;
 use super::figures::count;
 use super::ordered::Batch;
 use super::outcome::Failure;
-use super::retry::{Verdict, put_off_until};
+use super::retry::Verdict;
 use super::settle::{Burial, is_refused};
 use crate::ConsumerRecord;
 
@@ -62,7 +62,6 @@ impl<S: Store> Context<S> {
         match (failure, batch.records.as_slice()) {
             (Failure::NotBefore(due_ms), records) => {
                 let offset = records.first().map_or(from, |(offset, _)| *offset);
-                let due_ms = put_off_until(due_ms, self.now_ms());
                 self.note(place, batch, FailedRecord { offset, failures, due_ms }).await
             }
             (failure, [(_, record)]) => self.settle_batch(place, batch, record, failure).await,

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::event::Event;
 use super::figures::Counters;
 use super::outcome::{Failure, HandlerError, Outcome};
-use super::retry::RetryPolicy;
+use super::retry::{RetryPolicy, put_off_until};
 use crate::model::Error;
 use crate::{Db, Tx};
 
@@ -106,6 +106,7 @@ impl<S: Store> Context<S> {
     /// Calls the handler within a transaction. If it fails, however, and the store was away in its midst, that was it.
     pub(crate) async fn call(&self, what: Called, tx: Tx<S>) -> Result<(), Stop> {
         let (trouble, seal) = (tx.store_trouble(), tx.seal());
+        let called_ms = tx.now_ms().await?;
         let task = match (&self.handler, what) {
             (Handler::Each(handler), Called::Event(event)) => {
                 let handler = handler.clone();
@@ -133,7 +134,9 @@ impl<S: Store> Context<S> {
                 Ok(()) => Ok(()),
                 Err(_) => failed("the handler's transaction was in use after its end".to_owned()),
             },
-            Ok(Ok(Ok(Outcome::RetryAt(due_ms)))) => Err(Stop::Failure(Failure::NotBefore(due_ms))),
+            Ok(Ok(Ok(Outcome::RetryAt(due_ms)))) => {
+                Err(Stop::Failure(Failure::NotBefore(put_off_until(due_ms, called_ms))))
+            }
             Ok(Ok(Ok(Outcome::Reject(reason)))) => Err(Stop::Failure(Failure::Rejected(reason))),
         }
     }

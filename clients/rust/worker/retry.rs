@@ -43,10 +43,10 @@ pub(crate) fn rest_ms(rests: u32) -> i64 {
     REST_MAX_MS.min(REST_MS << rests.min(8))
 }
 
-/// When what a handler has put off until `due_ms` is tried again. If that is over already, as of a time in seconds, not at once:
-/// it would be handled over and over without a pause.
-pub(crate) fn put_off_until(due_ms: i64, now_ms: i64) -> i64 {
-    if due_ms > now_ms { due_ms } else { now_ms.saturating_add(REST_MS) }
+/// When what a handler that was called at `called_ms` has put off until `due_ms` is tried again. If that was over already then, as
+/// of a time in seconds, not at once: it would be handled over and over without a pause.
+pub(crate) fn put_off_until(due_ms: i64, called_ms: i64) -> i64 {
+    if due_ms > called_ms { due_ms } else { called_ms.saturating_add(REST_MS) }
 }
 
 /// What becomes of an event whose handling failed.
@@ -71,9 +71,7 @@ impl RetryPolicy {
     /// Decides about an event that has now failed, and had failed so often before.
     pub(crate) fn decide(&self, failure: Failure, failures: u32, now_ms: i64, random: u128) -> Verdict {
         match failure {
-            Failure::NotBefore(due_ms) => {
-                Verdict::TryAgain { due_ms: put_off_until(due_ms, now_ms), failures, cause: None }
-            }
+            Failure::NotBefore(due_ms) => Verdict::TryAgain { due_ms, failures, cause: None },
             Failure::Rejected(cause) => Verdict::DeadLetter { cause, attempts: failures + 1 },
             Failure::Failed(cause) if failures >= self.retries_max => {
                 Verdict::DeadLetter { cause, attempts: failures + 1 }
@@ -132,10 +130,14 @@ mod tests {
         assert_eq!(rejected, Verdict::DeadLetter { cause: "never".into(), attempts: 1 });
         let later = policy.decide(Failure::NotBefore(99), 5, 0, 0);
         assert_eq!(later, Verdict::TryAgain { due_ms: 99, failures: 5, cause: None });
-        for over_ms in [i64::MIN, 1_790_000_000, 1_790_000_000_000] {
-            let again = policy.decide(Failure::NotBefore(over_ms), 5, 1_790_000_000_000, 0);
-            let expected = Verdict::TryAgain { due_ms: 1_790_000_000_500, failures: 5, cause: None };
-            assert_eq!(again, expected, "not over and over");
+    }
+
+    #[test]
+    fn what_is_put_off_until_a_time_that_is_over_rests_and_what_comes_due_meanwhile_does_not() {
+        let called_ms = 1_790_000_000_000;
+        for over_ms in [i64::MIN, 1_790_000_000, called_ms] {
+            assert_eq!(put_off_until(over_ms, called_ms), 1_790_000_000_500, "not over and over");
         }
+        assert_eq!(put_off_until(called_ms + 1, called_ms), called_ms + 1);
     }
 }

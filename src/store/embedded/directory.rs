@@ -40,7 +40,7 @@ pub(super) fn lock(dir: &Path, now_ms: i64) -> Result<DirectoryLock, OpenError> 
         move |source| OpenError::Io { what, source }
     };
     if !dir.exists() {
-        fs::create_dir_all(dir).map_err(failed("creating"))?;
+        create_directory(dir).map_err(failed("creating"))?;
         let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed("syncing the parent of"))?;
     }
@@ -67,6 +67,15 @@ pub(super) fn lock(dir: &Path, now_ms: i64) -> Result<DirectoryLock, OpenError> 
     file.set_len(0).and_then(|()| file.rewind()).map_err(failed("locking"))?;
     file.write_all(holder.as_bytes()).map_err(failed("locking"))?;
     Ok(DirectoryLock { file })
+}
+
+/// Creates the directory, for its owner alone: the events and models of all are in it.
+fn create_directory(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 /// Reads which store this is, or makes it one.
@@ -151,5 +160,16 @@ mod tests {
         let _copy = first.file.try_clone().expect("a copy");
         drop(first);
         lock(dir.path(), 2_000).expect("nobody has it any more");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_look_into_a_directory_that_was_created() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().expect("a directory");
+        let dir = parent.path().join("data");
+        let _lock = lock(&dir, 1_000).expect("nobody has it");
+        let mode = fs::metadata(&dir).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 }
