@@ -39,10 +39,7 @@ impl AskedSession {
         let Response { time, outcome } = answer?;
         let outcome = outcome.map(|Begun { session: number, start_version }| {
             let (connection, place) = (self.connection.clone(), self.place.take());
-            (
-                SessionHandle { connection, version: self.version, number, place, is_over: false },
-                start_version,
-            )
+            (SessionHandle::of(connection, self.version, number, place), start_version)
         });
         Ok(Response { time, outcome })
     }

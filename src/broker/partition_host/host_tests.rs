@@ -121,11 +121,10 @@ async fn nothing_is_answered_or_written_while_the_store_cannot_tell_the_outcome(
     assert_eq!(broker.values(partition(0)).await, ["0", "1", "2"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_outcome_that_stays_unknown_is_told_as_such_and_what_is_known_is_read_again() {
-    let broker = Broker::new(1).await;
+/// Produces a first batch, and a second whose outcome stays unknown for as long as the store is away; then it is back.
+async fn produce_unsettled(broker: &Broker, fault: CommitFault) {
     broker.produce(partition(0), idempotent("0", 0)).await.expect("a store that works");
-    broker.store.faults().fail_commit(On::next(), CommitFault::LostApplied);
+    broker.store.faults().fail_commit(On::next(), fault);
     let mut gate = broker.store.faults().hold(On::next(), Point::AfterCommit);
     let lost = broker.send(partition(0), idempotent("1", 1));
     gate.reached().await;
@@ -133,6 +132,12 @@ async fn an_outcome_that_stays_unknown_is_told_as_such_and_what_is_known_is_read
     gate.release();
     assert_eq!(lost.await.expect("no panic"), Err(PartitionError::Unsettled.into()));
     broker.store.faults().come_back();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_stays_unknown_is_told_as_such_and_what_is_known_is_read_again() {
+    let broker = Broker::new(1).await;
+    produce_unsettled(&broker, CommitFault::LostApplied).await;
     assert_eq!(broker.values(partition(0)).await, ["0", "1"], "it was applied, and readers see it");
     assert_eq!(
         broker.produce(partition(0), idempotent("1", 1)).await,
@@ -145,15 +150,7 @@ async fn an_outcome_that_stays_unknown_is_told_as_such_and_what_is_known_is_read
 #[tokio::test(start_paused = true)]
 async fn a_repeat_that_is_answered_as_taken_is_there_for_readers() {
     let broker = Broker::new(1).await;
-    broker.produce(partition(0), idempotent("0", 0)).await.expect("a store that works");
-    broker.store.faults().fail_commit(On::next(), CommitFault::LostLate);
-    let mut gate = broker.store.faults().hold(On::next(), Point::AfterCommit);
-    let lost = broker.send(partition(0), idempotent("1", 1));
-    gate.reached().await;
-    broker.store.faults().go_away();
-    gate.release();
-    assert_eq!(lost.await.expect("no panic"), Err(PartitionError::Unsettled.into()));
-    broker.store.faults().come_back();
+    produce_unsettled(&broker, CommitFault::LostLate).await;
     assert_eq!(broker.values(partition(0)).await, ["0"], "it is still under way");
     broker.store.deliver_late().await.expect("it is under way").expect("nobody came first");
     assert_eq!(broker.produce(partition(0), idempotent("1", 1)).await, Ok(1));
