@@ -20,6 +20,11 @@ use tidegate_store::{Direction, KeyRange, ManualClock, Store, TikvOptions, TikvS
 use tidegate_tests::kept_port::KeptPort;
 use tidegate_tests::tikv_cluster::TikvCluster;
 
+use self::patient::{PATIENCE_MS, patient};
+
+#[path = "exactly_once/patient.rs"]
+mod patient;
+
 /// After this time a test counts as hung. It has nothing to do with speed.
 const HANG_AFTER: Duration = Duration::from_secs(120);
 const CUSTOMERS: i64 = 5;
@@ -294,18 +299,6 @@ async fn through_a_broker() -> (EndState, Upkeep) {
     let end = run(Tidegate::connect(&broker).await.expect("it listens")).await;
     served.shutdown().await;
     end
-}
-
-/// How long a slow machine lets anybody wait is not promised.
-const PATIENCE_MS: u64 = 60_000;
-
-fn patient(namespace: &str) -> TikvOptions {
-    TikvOptions {
-        connect_timeout_ms: PATIENCE_MS,
-        request_timeout_ms: PATIENCE_MS,
-        commit_max_ms: PATIENCE_MS,
-        ..TikvOptions::new(namespace.parse().expect("an address"))
-    }
 }
 
 async fn on_tikv(namespace: &str, brokers: &str) -> Tidegate {

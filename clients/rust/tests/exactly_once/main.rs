@@ -7,6 +7,7 @@ mod blocking;
 mod chain;
 mod failures;
 mod kill;
+mod patient;
 mod port;
 mod rebalances;
 mod sizes;

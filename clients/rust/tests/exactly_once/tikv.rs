@@ -3,12 +3,13 @@
 
 use tidegate::{ClientOptions, DbSettings, Tidegate};
 use tidegate_broker::BrokerStore;
-use tidegate_store::{TikvOptions, TikvStore};
+use tidegate_store::TikvStore;
 use tidegate_tests::test_process::TestProcess;
 use tidegate_tests::tikv_cluster::TikvCluster;
 
 use super::application::Application;
 use super::chain::{self, Chain, KEYS, PER_ROUND};
+use super::patient::patient;
 use super::stage::{Stage, in_time};
 
 /// Set for the process that is to be killed: the namespace of its store, and where its broker listens.
@@ -17,17 +18,6 @@ const BROKER: &str = "TIDEGATE_TEST_WORKER_BROKER";
 const TEST: &str = "tikv::workers_on_tikv_handle_each_event_once";
 const ROUNDS: usize = 4;
 const PARTITIONS: i32 = 2;
-/// How long a slow machine lets anybody wait is not promised.
-const PATIENCE_MS: u64 = 60_000;
-
-fn patient(namespace: &str) -> TikvOptions {
-    TikvOptions {
-        connect_timeout_ms: PATIENCE_MS,
-        request_timeout_ms: PATIENCE_MS,
-        commit_max_ms: PATIENCE_MS,
-        ..TikvOptions::new(namespace.parse().expect("an address"))
-    }
-}
 
 async fn open(namespace: &str, broker: &str) -> Tidegate {
     let client = ClientOptions::new(broker);
